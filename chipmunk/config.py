@@ -1,0 +1,204 @@
+"""Settings: one row each, read once at start into a frozen object.
+
+The row of field `name` is the environment variable `CHIPMUNK_NAME`; `CHIPMUNK_NAME_FILE` may name a file that
+holds the value instead. docs/reference/settings.md is held to this table by a test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from chipmunk.errors import SettingsError
+
+PREFIX = "CHIPMUNK_"
+MIB = 1024 * 1024
+SOCKET_PATH_BOUND = 100  # sun_path holds 108 bytes; PostgreSQL's and a temporary suffix need room
+
+
+def _words(value: object) -> object:
+    return tuple(w.strip() for w in value.split(",") if w.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Six = Annotated[tuple[int, int, int, int, int, int], BeforeValidator(_words)]
+
+
+class Settings(BaseModel):
+    """Everything that can be set. Sizes are bytes, times are seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address on which nginx listens.")
+    port: int = Field(8080, ge=1, le=65535, description="Port on which nginx listens.")
+    data_dir: Path = Field(Path("var"), description="All state lives below it.")
+    api_key: str = Field("", repr=False, description="The first app's key, `cmk_…`; made at first start.")
+    operator_key: str = Field("", repr=False, description="The operator's key, `cmo_…`; made at first start.")
+    secret_keys: Words = Field(
+        (),
+        repr=False,
+        description="Signing keys, newest first: the first signs, all verify; made at first start.",
+    )
+    database_url: str = Field("", repr=False, description="PostgreSQL 15 or newer; unset: an embedded one.")
+    redis_url: str = Field("", repr=False, description="Redis or Valkey; unset: an embedded one.")
+    public_url: str = Field("", description="What absolute links start with; unset: `http://HOST:PORT`.")
+    trusted_proxies: Words = Field((), description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed.")
+    origins: Words = Field((), description="Origins whose pages may call the API, and where people may be sent on.")
+
+    authorizer_address: str = Field("", description="Of the authorizer: `unix:/path` or `host:port`.")
+    api_address: str = Field("", description="Of the read side's API.")
+    compressor_address: str = Field("", description="Of the write side.")
+    nginx: str = Field("", description="Path of an nginx binary; unset: the embedded one.")
+    nginx_workers: str = Field("auto", pattern=r"^(auto|[1-9]\d?)$", description="nginx worker processes.")
+    resolver: str = Field("", description="DNS server by which nginx finds upstreams that are host names.")
+    user: str = Field("chipmunk", pattern=r"^[a-z_][a-z0-9_-]{0,31}$", description="Whom root becomes.")
+    workers: int = Field(1, ge=1, le=64, description="Worker processes that `scripts/run` starts.")
+    decoders: int = Field(0, ge=0, le=64, description="Decoding processes of each worker; 0: one a core.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+
+    default_quota_bytes: int = Field(10 * 1024 * MIB, ge=0, description="Quota of a user made without one.")
+    max_file_bytes: int = Field(5 * 1024 * MIB, ge=1, description="Largest file that is taken.")
+    max_json_bytes: int = Field(32 * MIB, ge=1024, description="Largest JSON body that is taken.")
+    max_pixels: int = Field(50_000_000, ge=1, description="Most pixels of a picture that is decoded.")
+    max_frames: int = Field(300, ge=1, description="Most frames of an animation that its renditions keep.")
+    decode_memory_bytes: int = Field(1536 * MIB, ge=256 * MIB, description="Memory of a decoding process.")
+    decode_seconds: int = Field(60, ge=1, description="Time that decoding one file may take.")
+    rung_qualities: Six = Field((30, 50, 70, 74, 78, 82), description="WebP quality of rungs 1 to 6.")
+    rung_efforts: Six = Field((6, 6, 4, 4, 4, 4), description="WebP effort (0 to 6) of rungs 1 to 6.")
+    allowed_types: Words = Field(
+        (),
+        description="Further types that are taken, as downloads only: `application/pdf`, `video/*`, `*/*`.",
+    )
+    cache_max_age: int = Field(0, ge=0, le=86400, description="`max-age` of a view in a browser's cache.")
+    resource_policy: Literal["same-origin", "same-site", "cross-origin"] = Field(
+        "same-site", description="Cross-Origin-Resource-Policy of views."
+    )
+    cookie_same_site: Literal["lax", "none"] = Field(
+        "lax", description="`none` where the app lives on another site; needs TLS."
+    )
+    jwt_issuer: str = Field("", description="`iss` of the JWTs that are taken; unset: none are.")
+    jwt_audience: str = Field("", description="`aud` that they must hold.")
+    jwt_jwks: str = Field("", description="Their public keys: a file or an https URL.")
+    jwt_algorithms: Words = Field(("RS256", "ES256", "EdDSA"), description="Their algorithms, asymmetric only.")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return Path(os.path.abspath(value))
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(v, strict=False)) for v in value)
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for v in value:
+            parts = urlsplit(v)
+            if v != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in ("http", "https") or "*" in v:
+                raise ValueError(f"{v!r} is not an origin like https://app.example.com")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in ("http", "https"):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _asymmetric(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+        if not set(value) <= known:
+            raise ValueError(f"only asymmetric ones: {', '.join(sorted(known))}")
+        return value
+
+    @field_validator("rung_qualities", "rung_efforts")
+    @classmethod
+    def _in_range(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(0 <= v <= 100 for v in value):
+            raise ValueError("six numbers, rung 1 first")
+        return value
+
+    @field_validator("host", "resolver", "authorizer_address", "api_address", "compressor_address", "nginx")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9._:/\[\]@%+-]*", value):
+            raise ValueError("has a character that such a value cannot have")
+        return value
+
+    @property
+    def store_dir(self) -> Path:
+        return self.data_dir / "store"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where nginx lays request bodies; on one filesystem with the store."""
+        return self.store_dir / ".spool"
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets and pids; elsewhere than below the data directory only where a socket's path would not fit."""
+        below = self.data_dir / "run"
+        if len(str(below)) + len("/.s.PGSQL.5432.lock") <= SOCKET_PATH_BOUND:
+            return below
+        name = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"chipmunk-{name}"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.data_dir / "log"
+
+    @property
+    def base_url(self) -> str:
+        """What absolute links start with, without a slash at the end."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    def address(self, service: Literal["authorizer", "api", "compressor"]) -> str:
+        """Where a service listens: `unix:/path` or `host:port`."""
+        given: str = getattr(self, f"{service}_address")
+        return given or f"unix:{self.run_dir / service}.sock"
+
+
+def _value(environ: Mapping[str, str], name: str) -> str | None:
+    """The setting's text, from the variable or from the file that `…_FILE` names; both set is an error."""
+    plain, path = environ.get(PREFIX + name), environ.get(f"{PREFIX}{name}_FILE")
+    if path is None:
+        return plain
+    if plain is not None:
+        raise SettingsError(f"Both {PREFIX}{name} and {PREFIX}{name}_FILE are set; keep one.")
+    try:
+        return Path(path).read_text().strip()
+    except OSError as e:
+        raise SettingsError(f"{PREFIX}{name}_FILE cannot be read: {e.strerror}.") from None
+
+
+def load(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """Settings from the environment; `given` fields win. Raises SettingsError with a sentence that names the setting."""
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for field in Settings.model_fields:
+        value = _value(environ, field.upper())
+        if value is not None and value != "":
+            values[field] = value
+    known = {PREFIX + f.upper() for f in Settings.model_fields}
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known and name.removesuffix("_FILE") not in known:
+            raise SettingsError(f"{name} is not a setting; see docs/reference/settings.md.")
+    try:
+        return Settings(**{**values, **given})
+    except ValidationError as e:
+        first = e.errors(include_input=False, include_url=False)[0]
+        name = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "Settings"
+        raise SettingsError(f"{name}: {first['msg']}.") from None

@@ -1,0 +1,175 @@
+"""Flows: named collections of an app, with members; a public one lets anyone use the standing links of its media."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from chipmunk import events
+from chipmunk.db import Connection
+from chipmunk.errors import NotFound, UnknownFlow
+
+GENERAL = "general"
+ROLES = ("viewer", "editor", "admin")
+COLUMNS = "id, name, square, visibility, posting, description, created_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """`key` is the row, `id` the name. `posting` says who may add media: editors, or any user their own."""
+
+    key: int
+    id: str
+    square: bool
+    visibility: str
+    posting: str
+    description: str
+    created_at: datetime
+
+    @property
+    def tag(self) -> str:
+        return f"flow:{self.key}"
+
+
+def _flow(row: object) -> Flow:
+    return Flow(*row)  # type: ignore[misc]
+
+
+async def put(
+    connection: Connection,
+    app: int,
+    name: str,
+    *,
+    square: bool | None = None,
+    visibility: str | None = None,
+    posting: str | None = None,
+    description: str | None = None,
+) -> tuple[Flow, bool]:
+    """Makes the flow or changes what is not None. Returns it, and whether it is new."""
+    row = await connection.fetchrow(
+        f"""
+        insert into flows (app_id, name, square, visibility, posting, description)
+        values ($1, $2, coalesce($3, false), coalesce($4, 'private'), coalesce($5, 'editors'), coalesce($6, ''))
+        on conflict (app_id, name) do update
+           set square = coalesce($3, flows.square), visibility = coalesce($4, flows.visibility),
+               posting = coalesce($5, flows.posting), description = coalesce($6, flows.description)
+        returning {COLUMNS}, (xmax = 0) as new
+        """,
+        app, name, square, visibility, posting, description,
+    )  # fmt: skip
+    flow = _flow(row[:-1])
+    if not row["new"]:
+        await events.revoke(connection, flow.tag)
+    return flow, row["new"]
+
+
+async def get(connection: Connection, app: int, name: str) -> Flow:
+    """The app's flow of that name, or NotFound."""
+    row = await connection.fetchrow(f"select {COLUMNS} from flows where app_id = $1 and name = $2", app, name)
+    if row is None:
+        raise NotFound("There is no such flow.", flow=name)
+    return _flow(row)
+
+
+async def page(connection: Connection, app: int, after: str, limit: int) -> list[Flow]:
+    """The app's flows in the order of their names, those after `after`."""
+    rows = await connection.fetch(
+        f"select {COLUMNS} from flows where app_id = $1 and name > $2 order by name limit $3",
+        app, after, limit,
+    )  # fmt: skip
+    return [_flow(r) for r in rows]
+
+
+async def delete(connection: Connection, app: int, name: str) -> Flow:
+    """Takes the flow, none of its media. `general` stays: it is where uploads go that name no flow."""
+    flow = await get(connection, app, name)
+    await events.revoke(connection, flow.tag)
+    await connection.execute("delete from flows where id = $1", flow.key)
+    return flow
+
+
+async def role(connection: Connection, flow: int, user: int) -> str | None:
+    """The user's role in the flow; None where they are no member."""
+    found: str | None = await connection.fetchval(
+        "select role from flow_members where flow_id = $1 and user_id = $2", flow, user
+    )
+    return found
+
+
+async def memberships(connection: Connection, user: int) -> frozenset[int]:
+    """The flows that the user is a member of."""
+    rows = await connection.fetch("select flow_id from flow_members where user_id = $1", user)
+    return frozenset(r["flow_id"] for r in rows)
+
+
+async def postable(connection: Connection, app: int, names: Sequence[str], user: int | None) -> list[Flow]:
+    """The flows of these names, in this order, all open to posting by `user` (None: the app's backend); else UnknownFlow.
+
+    One that the user is no member of and may not post to is told from an unknown one by nothing.
+    """
+    rows = await connection.fetch(
+        f"""
+        select {COLUMNS} from flows f where app_id = $1 and name = any($2::text[])
+          and ($3::bigint is null or posting = 'users' or exists (
+              select 1 from flow_members m where m.flow_id = f.id and m.user_id = $3 and m.role in ('editor', 'admin')))
+        """,
+        app, list(names), user,
+    )  # fmt: skip
+    found = {r["name"]: _flow(r) for r in rows}
+    for name in names:
+        if name not in found:
+            raise UnknownFlow(flow=name)
+    return [found[n] for n in dict.fromkeys(names)]
+
+
+async def put_media(connection: Connection, flow: Flow, media: UUID) -> None:
+    """Adds the media; again is fine."""
+    await connection.execute(
+        "insert into flow_media (flow_id, media_id) values ($1, $2) on conflict do nothing", flow.key, media
+    )
+    await events.revoke(connection, f"media:{media.hex}")
+
+
+async def take_media(connection: Connection, flow: Flow, media: UUID) -> None:
+    """Takes the media out, or NotFound."""
+    done = await connection.fetchval(
+        "delete from flow_media where flow_id = $1 and media_id = $2 returning 1", flow.key, media
+    )
+    if done is None:
+        raise NotFound("This media is not in this flow.", flow=flow.id, media=media.hex)
+    await events.revoke(connection, f"media:{media.hex}")
+
+
+async def put_member(connection: Connection, flow: Flow, user: int, role: str) -> None:
+    await connection.execute(
+        """
+        insert into flow_members (flow_id, user_id, role) values ($1, $2, $3)
+        on conflict (flow_id, user_id) do update set role = $3
+        """,
+        flow.key, user, role,
+    )  # fmt: skip
+    await events.revoke(connection, f"user:{user}")
+
+
+async def take_member(connection: Connection, flow: Flow, user: int) -> None:
+    """Takes the member out, or NotFound."""
+    done = await connection.fetchval(
+        "delete from flow_members where flow_id = $1 and user_id = $2 returning 1", flow.key, user
+    )
+    if done is None:
+        raise NotFound("This user is no member of this flow.", flow=flow.id)
+    await events.revoke(connection, f"user:{user}")
+
+
+async def members(connection: Connection, flow: Flow, after: str, limit: int) -> list[tuple[str, str]]:
+    """Names and roles of the flow's members, in the order of names."""
+    rows = await connection.fetch(
+        """
+        select u.name, m.role from flow_members m join users u on u.id = m.user_id
+        where m.flow_id = $1 and u.name > $2 and u.deleted_at is null order by u.name limit $3
+        """,
+        flow.key, after, limit,
+    )  # fmt: skip
+    return [(r["name"], r["role"]) for r in rows]

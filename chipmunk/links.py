@@ -1,0 +1,140 @@
+"""Links: each URL is one; `Grant` is what the authorizer needs of it, `Link` what its maker sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from chipmunk import events
+from chipmunk.db import Connection
+from chipmunk.errors import NotFound
+from chipmunk.ids import new_id
+from chipmunk.signing import random_identifier
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """`id` is a handle that opens nothing; `user` is set where the audience is one user."""
+
+    id: UUID
+    token: UUID
+    media_id: UUID
+    audience: str
+    user: str | None
+    original: bool
+    expires_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """All that deciding about a link needs, with nothing about who asks. `expires_at` is Unix time."""
+
+    token: UUID
+    media_id: UUID
+    app_id: int
+    owner_id: int
+    owner_suspended: bool
+    audience: str
+    user_id: int | None
+    original: bool
+    expires_at: float | None
+    flow_ids: frozenset[int]
+    public: bool
+    state: str
+    mime: str
+    filename: str
+
+
+async def grant(connection: Connection, token: UUID) -> Grant | None:
+    """What the link of this token grants, whether or not it has expired; None where there is none."""
+    row = await connection.fetchrow(
+        """
+        select l.token, m.id, m.app_id, m.owner_id, o.suspended, l.audience, l.user_id, l.original,
+               extract(epoch from l.expires_at)::float8, array_remove(array_agg(f.id), null),
+               coalesce(bool_or(f.visibility = 'public'), false), m.state, m.mime, m.filename
+        from links l join media m on m.id = l.media_id join users o on o.id = m.owner_id
+             left join flow_media fm on fm.media_id = m.id left join flows f on f.id = fm.flow_id
+        where l.token = $1 and m.state <> 'deleted' and o.deleted_at is null
+        group by l.id, m.id, o.id
+        """,
+        token,
+    )
+    if row is None:
+        return None
+    values = list(row)
+    values[9] = frozenset(values[9])
+    return Grant(*values)
+
+
+async def create(
+    connection: Connection,
+    media: UUID,
+    *,
+    audience: str,
+    user: int | None,
+    original: bool,
+    ttl: timedelta | None,
+) -> Link:
+    """Makes a link to the media. `audience` is owner, user (then `user` is whose) or anyone."""
+    row = await connection.fetchrow(
+        """
+        insert into links (id, token, media_id, audience, user_id, original, expires_at)
+        values ($1, $2, $3, $4, $5, $6, now() + $7::interval)
+        returning id, token, media_id, audience, (select name from users where id = user_id), original, expires_at, created_at
+        """,
+        new_id(), random_identifier(), media, audience, user, original, ttl,
+    )  # fmt: skip
+    return Link(*row)
+
+
+async def of_media(connection: Connection, media: UUID) -> list[Link]:
+    """The media's links but its standing one, newest first, expired ones included until they are swept."""
+    rows = await connection.fetch(
+        """
+        select l.id, l.token, l.media_id, l.audience, u.name, l.original, l.expires_at, l.created_at
+        from links l left join users u on u.id = l.user_id
+        where l.media_id = $1 and l.audience <> 'standing' order by l.id desc
+        """,
+        media,
+    )
+    return [Link(*r) for r in rows]
+
+
+async def revoke(connection: Connection, app: int, link: UUID, owner: int | None) -> list[str]:
+    """Takes one link of the app's media (of `owner`, where given); NotFound where there is none. Returns the tags to publish."""
+    token = await connection.fetchval(
+        """
+        delete from links l using media m
+        where l.id = $1 and l.audience <> 'standing' and m.id = l.media_id and m.app_id = $2 and m.state <> 'deleted'
+          and ($3::bigint is null or m.owner_id = $3)
+        returning l.token
+        """,
+        link, app, owner,
+    )  # fmt: skip
+    if token is None:
+        raise NotFound("There is no such link.", link=link.hex)
+    tags = [f"link:{token.hex}"]
+    await events.revoke(connection, *tags)
+    return tags
+
+
+async def revoke_all(connection: Connection, media: UUID) -> list[str]:
+    """Takes every link of the media; its standing one gets a new address, so that old URLs open nothing. Returns the tags."""
+    rows = await connection.fetch(
+        "delete from links where media_id = $1 and audience <> 'standing' returning token", media
+    )
+    standing = await connection.fetchval(
+        "select token from links where media_id = $1 and audience = 'standing' for update", media
+    )
+    if standing is not None:
+        await connection.execute("update links set token = $2 where token = $1", standing, random_identifier())
+    tags = [f"link:{t.hex}" for t in (*(r["token"] for r in rows), standing) if t is not None]
+    await events.revoke(connection, *tags)
+    return tags
+
+
+async def forget_expired(connection: Connection) -> None:
+    """Takes the rows of links that expired a day ago or longer."""
+    await connection.execute("delete from links where expires_at < now() - interval '1 day'")

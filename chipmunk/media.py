@@ -1,0 +1,233 @@
+"""Media: one file that somebody keeps here, its renditions, and who owns it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from chipmunk import events, jobs, quotas
+from chipmunk.db import Connection
+from chipmunk.errors import NotFound
+from chipmunk.ids import new_id
+from chipmunk.signing import random_identifier
+
+Blob = bytes  # a media has a field named bytes
+
+COLUMNS = """
+    m.id, m.app_id, m.owner_id, o.name as owner, m.state, m.reason, m.kind, m.mime, m.filename, m.width, m.height,
+    m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.tags, m.created_at, m.job_id, s.token,
+    array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name)
+"""
+SOURCE = """
+    media m join users o on o.id = m.owner_id
+    left join links s on s.media_id = m.id and s.audience = 'standing'
+"""
+SEEN_BY = """
+    m.app_id = $1 and m.state <> 'deleted' and o.deleted_at is null
+    and ($2::bigint is null or m.owner_id = $2 or (not o.suspended and exists (
+        select 1 from flow_media x join flow_members y on y.flow_id = x.flow_id
+        where x.media_id = m.id and y.user_id = $2)))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A stored media. `rungs` holds `{quality, width, height, bytes}`; `token` is its standing link's."""
+
+    id: UUID
+    app_id: int
+    owner_id: int
+    owner: str
+    state: str
+    reason: str | None
+    kind: str
+    mime: str
+    filename: str
+    width: int | None
+    height: int | None
+    bytes: int
+    total_bytes: int
+    sha256: Blob
+    placeholder: Blob | None
+    square: bool
+    rungs: list[dict[str, int]]
+    tags: dict[str, Any]
+    created_at: datetime
+    job_id: UUID | None
+    token: UUID | None
+    flows: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """What ingest knows of a file that is on disk and about to become a media."""
+
+    id: UUID
+    app_id: int
+    owner_id: int
+    kind: str
+    mime: str
+    filename: str
+    width: int | None
+    height: int | None
+    bytes: int
+    sha256: Blob
+    placeholder: Blob | None
+    square: bool
+    rungs: list[dict[str, int]]
+    tags: dict[str, Any]
+    flow_ids: tuple[int, ...]
+
+    @property
+    def total_bytes(self) -> int:
+        return self.bytes + sum(r["bytes"] for r in self.rungs)
+
+
+def _media(row: object) -> Media:
+    return Media(*row)  # type: ignore[misc]
+
+
+async def insert(connection: Connection, new: New, *, climbing: bool) -> UUID | None:
+    """Stores the row, its standing link and its flows; where it is `climbing`, its ladder job, whose id is returned."""
+    await connection.execute(
+        """
+        insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes, sha256,
+                           placeholder, square, rungs, tags)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        """,
+        new.id, new.app_id, new.owner_id, "processing" if climbing else "ready", new.kind, new.mime, new.filename,
+        new.width, new.height, new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags,
+    )  # fmt: skip
+    await connection.execute(
+        "insert into links (id, token, media_id, audience, original) values ($1, $2, $3, 'standing', true)",
+        new_id(), random_identifier(), new.id,
+    )  # fmt: skip
+    await connection.execute(
+        "insert into flow_media (flow_id, media_id) select unnest($1::bigint[]), $2",
+        list(new.flow_ids),
+        new.id,
+    )
+    if not climbing:
+        return None
+    job = await jobs.enqueue(connection, jobs.LADDER, app=new.app_id, user=new.owner_id, media=new.id)
+    await connection.execute("update media set job_id = $2 where id = $1", new.id, job)
+    return job
+
+
+async def get(connection: Connection, app: int, media: UUID, viewer: int | None) -> Media:
+    """The media, where the app's backend (`viewer` None), its owner or a member of one of its flows asks; else NotFound."""
+    row = await connection.fetchrow(f"select {COLUMNS} from {SOURCE} where {SEEN_BY} and m.id = $3", app, viewer, media)
+    if row is None:
+        raise NotFound("There is no such media.", media=media.hex)
+    return _media(row)
+
+
+async def page(
+    connection: Connection,
+    app: int,
+    viewer: int | None,
+    *,
+    owner: int | None = None,
+    flow: int | None = None,
+    before: UUID | None = None,
+    limit: int = 50,
+) -> list[Media]:
+    """What the viewer may see, newest first, of one owner or one flow where given, from just below `before` on."""
+    rows = await connection.fetch(
+        f"""
+        select {COLUMNS} from {SOURCE}
+        where {SEEN_BY} and ($3::bigint is null or m.owner_id = $3) and ($4::uuid is null or m.id < $4)
+          and ($5::bigint is null or exists (select 1 from flow_media z where z.flow_id = $5 and z.media_id = m.id))
+        order by m.id desc limit $6
+        """,
+        app, viewer, owner, before, flow, limit,
+    )  # fmt: skip
+    return [_media(r) for r in rows]
+
+
+async def owned(connection: Connection, app: int, media: UUID, owner: int | None) -> int:
+    """The owner's row id, where the app's backend (`owner` None) or the owner asks; else NotFound."""
+    found: int | None = await connection.fetchval(
+        """
+        select owner_id from media
+        where id = $1 and app_id = $2 and state <> 'deleted' and ($3::bigint is null or owner_id = $3)
+        """,
+        media, app, owner,
+    )  # fmt: skip
+    if found is None:
+        raise NotFound("There is no such media.", media=media.hex)
+    return found
+
+
+async def lock(connection: Connection, media: UUID) -> Media | None:
+    """The live media, locked until the transaction ends; None where it is gone or going."""
+    live = await connection.fetchval("select 1 from media where id = $1 and state <> 'deleted' for update", media)
+    if live is None:
+        return None
+    return _media(await connection.fetchrow(f"select {COLUMNS} from {SOURCE} where m.id = $1", media))
+
+
+async def climbed(connection: Connection, media: Media, rungs: list[dict[str, int]]) -> None:
+    """The ladder is done: adds its rungs, charges them, and the media is ready. The caller holds `lock`."""
+    new = sum(r["bytes"] for r in rungs)
+    merged = {r["quality"]: r for r in [*media.rungs, *rungs]}
+    await connection.execute(
+        "update media set state = 'ready', reason = null, rungs = $2, total_bytes = total_bytes + $3 where id = $1",
+        media.id, [merged[q] for q in sorted(merged)], new,
+    )  # fmt: skip
+    await quotas.finish(connection, media.owner_id, media.id, new)
+    await events.revoke(connection, f"media:{media.id.hex}")
+
+
+async def failed(connection: Connection, media: UUID, reason: str) -> None:
+    """The ladder cannot be made: the media keeps what it has and says why. Releases what was kept for it."""
+    row = await lock(connection, media)
+    if row is None or row.state != "processing":
+        return
+    await connection.execute("update media set state = 'failed', reason = $2 where id = $1", media, reason)
+    await quotas.finish(connection, row.owner_id, media, 0)
+    await events.revoke(connection, f"media:{media.hex}")
+
+
+async def delete(connection: Connection, app: int, media: UUID, owner: int | None) -> UUID:
+    """From the commit on nobody sees the media; the job that is returned takes its bytes, everywhere."""
+    done = await connection.fetchval(
+        """
+        update media set state = 'deleted'
+        where id = $1 and app_id = $2 and state <> 'deleted' and ($3::bigint is null or owner_id = $3) returning 1
+        """,
+        media, app, owner,
+    )  # fmt: skip
+    if done is None:
+        raise NotFound("There is no such media.", media=media.hex)
+    await connection.execute("delete from links where media_id = $1", media)
+    await events.revoke(connection, f"media:{media.hex}")
+    return await jobs.enqueue(connection, jobs.PURGE_MEDIA, app=app, user=owner, media=media)
+
+
+async def purge(connection: Connection, media: UUID) -> None:
+    """The bytes are gone: gives the quota back and takes the row. Once done, done: again is fine."""
+    owner = await connection.fetchval("select owner_id from media where id = $1 and state = 'deleted'", media)
+    if owner is None:
+        return
+    await quotas.finish(connection, owner, media, 0)
+    total = await connection.fetchval(
+        "delete from media where id = $1 and state = 'deleted' returning total_bytes", media
+    )
+    if total is not None:
+        await quotas.give_back(connection, owner, total, 1)
+
+
+async def deleted_of(connection: Connection, owner: int, limit: int) -> list[UUID]:
+    """Marks up to `limit` media of a deleted user as deleted too and returns all that still have to be purged."""
+    rows = await connection.fetch(
+        """
+        with chosen as (select id from media where owner_id = $1 order by id limit $2),
+             gone as (delete from links where media_id in (select id from chosen))
+        update media set state = 'deleted' where id in (select id from chosen) returning id
+        """,
+        owner, limit,
+    )  # fmt: skip
+    return [r["id"] for r in rows]

@@ -1,0 +1,100 @@
+"""Every metric, in one table. Processes write files that are added up at a scrape (prometheus multiprocess mode).
+
+prometheus_client decides at its first import where it writes, so `setup` points it there before that: nothing imports
+prometheus_client but this module, and it does so lazily.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Literal
+
+from chipmunk.config import Settings
+
+LONG = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+TABLE: dict[str, tuple[Literal["counter", "histogram"], str, tuple[str, ...]]] = {}
+
+
+class Metric:
+    """A metric of the table; the real one is made at its first use."""
+
+    def __init__(self, kind: Literal["counter", "histogram"], name: str, help_text: str, *labels: str) -> None:
+        TABLE[name] = (kind, help_text, labels)
+        self._make: Callable[[], Any] = lambda: _make(kind, name, help_text, labels)
+        self._made: Any = None
+
+    def _real(self) -> Any:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def labels(self, *values: str) -> Any:
+        return self._real().labels(*values)
+
+    def inc(self, amount: float = 1) -> None:
+        self._real().inc(amount)
+
+    def observe(self, amount: float) -> None:
+        self._real().observe(amount)
+
+
+def _make(kind: str, name: str, help_text: str, labels: tuple[str, ...]) -> Any:
+    client: Any = importlib.import_module("prometheus_client")
+    if kind == "counter":
+        return client.Counter(name, help_text, labels)
+    return client.Histogram(name, help_text, labels, buckets=LONG)
+
+
+PROBLEMS = Metric("counter", "chipmunk_problems_total", "Errors answered, by code.", "service", "code")
+REQUESTS = Metric("counter", "chipmunk_requests_total", "API calls, by operation and status.", "operation", "status")
+VIEWS = Metric(
+    "counter",
+    "chipmunk_views_total",
+    "Views answered by nginx, by status and decision cache.",
+    "status",
+    "cache",
+)
+DECISIONS = Metric(
+    "counter",
+    "chipmunk_decisions_total",
+    "Decisions of the authorizer, by outcome and where from.",
+    "outcome",
+    "source",
+)
+UPLOADS = Metric("counter", "chipmunk_uploads_total", "Uploads, by door and outcome.", "door", "outcome")
+UPLOAD_BYTES = Metric("counter", "chipmunk_upload_bytes_total", "Bytes of originals taken, by door.", "door")
+UPLOAD_SECONDS = Metric(
+    "histogram", "chipmunk_upload_seconds", "From a body's last byte to the answer, by door.", "door"
+)
+RUNGS = Metric("counter", "chipmunk_rungs_total", "Renditions made, by rung.", "quality")
+RUNG_BYTES = Metric("counter", "chipmunk_rung_bytes_total", "Bytes of renditions made, by rung.", "quality")
+JOBS = Metric("counter", "chipmunk_jobs_total", "Attempts at jobs, by kind and outcome.", "kind", "outcome")
+JOB_SECONDS = Metric("histogram", "chipmunk_job_seconds", "Time of an attempt at a job, by kind.", "kind")
+QUOTA_REFUSALS = Metric("counter", "chipmunk_quota_refusals_total", "Uploads refused for quota, by code.", "code")
+SWEPT = Metric("counter", "chipmunk_swept_total", "What sweeps took away, by kind.", "kind")
+SWEEPS_REFUSED = Metric(
+    "counter", "chipmunk_sweeps_refused_total", "Sweeps that found too much orphaned and took nothing."
+)
+
+
+def setup(settings: Settings) -> None:
+    """Points this process's metrics at the directory that the others use; first thing in its main."""
+    directory = settings.run_dir / "metrics"
+    directory.mkdir(parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    values: Any = importlib.import_module("prometheus_client.values")
+
+    identifier = f"{socket.gethostname()}-{os.getpid()}"
+    values.ValueClass = values.MultiProcessValue(lambda: identifier)
+
+
+def expose() -> bytes:
+    """All processes' metrics in Prometheus' text format."""
+    client: Any = importlib.import_module("prometheus_client")
+    multiprocess: Any = importlib.import_module("prometheus_client.multiprocess")
+    registry = client.CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)
+    return bytes(client.generate_latest(registry))

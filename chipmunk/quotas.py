@@ -1,0 +1,186 @@
+"""Quotas: bytes are reserved before a body is read, settled once they are on disk, released otherwise.
+
+`used_bytes + reserved_bytes` never passes `quota_bytes`: each reservation is one conditional UPDATE of the user's row, which
+PostgreSQL serialises. Every change of a reservation changes the user's row in the same transaction, users first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import UUID
+
+from chipmunk.db import Connection, Database
+from chipmunk.errors import Busy, QuotaExceeded
+from chipmunk.ids import new_id
+
+WAIT_SECONDS = 2.0
+POLL_SECONDS = 0.1
+GRACE = timedelta(minutes=2)
+SLOWEST_BYTES_PER_SECOND = 16 * 1024
+
+
+def lifetime(length: int) -> timedelta:
+    """How long an upload of `length` bytes may hold its place: two minutes, and more as 16 KiB/s would need."""
+    return GRACE + timedelta(seconds=length / SLOWEST_BYTES_PER_SECOND)
+
+
+async def reserve(
+    database: Database,
+    user: int,
+    size: int,
+    length: int,
+    *,
+    wait: float = WAIT_SECONDS,
+    media: UUID | None = None,
+) -> UUID:
+    """Reserves `size` bytes for an upload of `length` and returns the id that the media will have.
+
+    Waits up to `wait` seconds where only unsettled reservations stand in the way, then raises Busy; QuotaExceeded where
+    what is settled leaves too little.
+    """
+    media = media or new_id()
+
+    async def attempt(connection: Connection) -> bool:
+        async with connection.transaction():
+            if not await _take(connection, user, size):
+                return False
+            await connection.execute(
+                "insert into reservations (id, user_id, media_id, bytes, expires_at) values ($1, $2, $1, $3, now() + $4)",
+                media, user, size, lifetime(length),
+            )  # fmt: skip
+            return True
+
+    await _patiently(database, user, size, attempt, wait)
+    return media
+
+
+async def resize(database: Database, media: UUID, size: int, *, wait: float = WAIT_SECONDS) -> None:
+    """Makes an upload's reservation `size` bytes, as `reserve` would; nothing happens where it has expired."""
+    async with database.connection() as connection:
+        held = await connection.fetchrow("select user_id, bytes from reservations where id = $1", media)
+    if held is None or held["bytes"] == size:
+        return
+    user, more = held["user_id"], size - held["bytes"]
+
+    async def attempt(connection: Connection) -> bool:
+        async with connection.transaction():
+            if not await _take(connection, user, more):
+                return False
+            done = await connection.fetchval(
+                "update reservations set bytes = bytes + $2 where id = $1 returning 1", media, more
+            )
+            if done is None:
+                await _take(connection, user, -more)
+            return True
+
+    await _patiently(database, user, more, attempt, wait)
+
+
+async def _take(connection: Connection, user: int, size: int) -> bool:
+    done = await connection.fetchval(
+        """
+        update users set reserved_bytes = reserved_bytes + $2
+        where id = $1 and deleted_at is null
+          and ($2 <= 0 or quota_bytes is null or used_bytes + reserved_bytes + $2 <= quota_bytes)
+        returning 1
+        """,
+        user, size,
+    )  # fmt: skip
+    return done is not None
+
+
+async def _patiently(
+    database: Database, user: int, size: int, attempt: Callable[[Connection], Awaitable[bool]], wait: float
+) -> None:
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + wait
+    while True:
+        async with database.connection() as connection:
+            if await attempt(connection):
+                return
+            row = await connection.fetchrow(
+                "select quota_bytes, used_bytes from users where id = $1 and deleted_at is null", user
+            )
+        if row is None or (row["quota_bytes"] is not None and row["used_bytes"] + size > row["quota_bytes"]):
+            left = max(0, row["quota_bytes"] - row["used_bytes"]) if row else 0
+            raise QuotaExceeded(needed_bytes=size, left_bytes=left)
+        if clock() >= deadline:
+            raise Busy(needed_bytes=size)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def settle(connection: Connection, user: int, media: UUID, used: int, kept: int, count: int) -> bool:
+    """In the transaction that stores the media: charges `used` bytes, keeps `kept` reserved for its job.
+
+    False, and nothing done, where the reservation has expired: the caller must then store nothing. Never waits for quota:
+    `used + kept` is at most what was reserved.
+    """
+    await connection.execute("select 1 from users where id = $1 for no key update", user)
+    held = await connection.fetchval(
+        "delete from reservations where id = $1 and user_id = $2 and expires_at is not null returning bytes",
+        media,
+        user,
+    )
+    if held is None or used + kept > held:
+        return False
+    await connection.execute(
+        """
+        update users set used_bytes = used_bytes + $2, reserved_bytes = reserved_bytes - $3 + $4,
+                         media_count = media_count + $5 where id = $1
+        """,
+        user, used, held, kept, count,
+    )  # fmt: skip
+    if kept:
+        await connection.execute(
+            "insert into reservations (id, user_id, media_id, bytes) values ($1, $2, $1, $3)",
+            media,
+            user,
+            kept,
+        )
+    return True
+
+
+async def finish(connection: Connection, user: int, media: UUID, used: int) -> None:
+    """When the ladder job ends: charges the `used` bytes of its rungs and releases what was kept for it."""
+    await connection.execute("select 1 from users where id = $1 for no key update", user)
+    held = await connection.fetchval("delete from reservations where id = $1 returning bytes", media) or 0
+    await connection.execute(
+        "update users set used_bytes = used_bytes + $2, reserved_bytes = reserved_bytes - $3 where id = $1",
+        user, used, held,
+    )  # fmt: skip
+
+
+async def release(connection: Connection, media: UUID) -> None:
+    """Gives an upload's reservation back; nothing happens where it was settled, released or has expired."""
+    async with connection.transaction():
+        user = await connection.fetchval(
+            "select user_id from reservations where id = $1 and expires_at is not null", media
+        )
+        if user is None:
+            return
+        await connection.execute("select 1 from users where id = $1 for no key update", user)
+        held = await connection.fetchval(
+            "delete from reservations where id = $1 and expires_at is not null returning bytes", media
+        )
+        if held is not None:
+            await connection.execute("update users set reserved_bytes = reserved_bytes - $2 where id = $1", user, held)
+
+
+async def release_expired(connection: Connection) -> int:
+    """Releases the uploads' reservations whose time has passed; returns how many."""
+    rows = await connection.fetch("select id from reservations where expires_at < now() limit 1000")
+    for row in rows:
+        await release(connection, row["id"])
+    return len(rows)
+
+
+async def give_back(connection: Connection, user: int, used: int, count: int) -> None:
+    """Gives the bytes and the count of purged media back."""
+    await connection.execute(
+        "update users set used_bytes = used_bytes - $2, media_count = media_count - $3 where id = $1",
+        user,
+        used,
+        count,
+    )

@@ -1,0 +1,52 @@
+"""Runs an ASGI app on a unix socket or a port until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+GRACE_SECONDS = 6
+KEEPALIVE_SECONDS = 75  # longer than nginx keeps its side open, so that nginx never writes into a closed connection
+BACKLOG = 2048
+
+
+def listen(address: str) -> socket.socket:
+    """A listening socket at `unix:/path` or `host:port`; a stale socket file is replaced in one step."""
+    if not address.startswith("unix:"):
+        host, _, port = address.rpartition(":")
+        return socket.create_server((host.strip("[]"), int(port)), backlog=BACKLOG, reuse_port=False)
+    path = Path(address.removeprefix("unix:"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(new))
+    new.chmod(0o660)
+    server.listen(BACKLOG)
+    new.rename(path)
+    return server
+
+
+def serve(app: Any, address: str) -> None:
+    """Serves until SIGTERM or SIGINT, then lets what is under way finish for 6 s."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=KEEPALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            backlog=BACKLOG,
+        )
+    )
+    server.run(sockets=[listen(address)])

@@ -1,0 +1,1 @@
+"""One command, everything: starts, watches and stops the whole system on one machine."""

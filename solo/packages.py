@@ -1,0 +1,25 @@
+"""What servers are started from: wheels that carry them, and the environment that a foreign program gets."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from chipmunk.config import PREFIX
+from solo.refusal import Refusal
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def folder_of(package: str) -> Path:
+    """Where a package lies, without importing it."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise Refusal(f"The package {package} is not installed: start with scripts/run, which installs it.")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def plain_environment() -> dict[str, str]:
+    """Ours without any setting of Chipmunk's, secrets among them, and without what steers PostgreSQL's programs."""
+    return {k: v for k, v in os.environ.items() if not k.startswith((PREFIX, "PG"))}
