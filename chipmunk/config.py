@@ -185,7 +185,7 @@ def _value(environ: Mapping[str, str], name: str) -> str | None:
 
 
 def load(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
-    """Settings from the environment; `given` fields win. Raises SettingsError with a sentence that names the setting."""
+    """Settings from the environment; `given` fields win. Raises SettingsError that names the setting."""
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     for field in Settings.model_fields:

@@ -1,6 +1,6 @@
 """Credentials: what a request brings, and whose call that makes it.
 
-Authorization beats the cookie and never falls back to it. A credential that is there but not good is not the same as none:
+Authorization beats the cookie and never falls back to it. A credential that is there but not good is not none:
 `Presented.token` is then a text that no lookup will find.
 """
 

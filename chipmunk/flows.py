@@ -105,7 +105,7 @@ async def memberships(connection: Connection, user: int) -> frozenset[int]:
 
 
 async def postable(connection: Connection, app: int, names: Sequence[str], user: int | None) -> list[Flow]:
-    """The flows of these names, in this order, all open to posting by `user` (None: the app's backend); else UnknownFlow.
+    """The flows of these names, in this order, open to posting by `user` (None: the app's backend); else UnknownFlow.
 
     One that the user is no member of and may not post to is told from an unknown one by nothing.
     """

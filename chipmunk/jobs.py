@@ -1,4 +1,4 @@
-"""Jobs: our row, which people look at, and PgQueuer's entry, which makes a worker run it; both in the caller's transaction."""
+"""Jobs: our row, which people look at, and PgQueuer's entry, which makes a worker run it, in one transaction."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def get(connection: Connection, app: int, job: UUID, user: int | None) -> 
 
 
 async def start(connection: Connection, job: UUID) -> Job | None:
-    """Notes a worker's attempt; None where the job has ended or was cancelled meanwhile, so that there is nothing to do."""
+    """Notes a worker's attempt; None where the job has ended meanwhile, so that there is nothing to do."""
     row = await connection.fetchrow(
         f"""
         update jobs set state = 'running', attempts = attempts + 1, started_at = coalesce(started_at, now())

@@ -14,6 +14,7 @@ import structlog
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
+from joserfc.jws import extract_compact
 
 from chipmunk.config import Settings
 from chipmunk.credentials import Claims
@@ -99,10 +100,11 @@ class Verifier:
     def _claims(self, claims: dict[str, Any], now: float) -> Claims | None:
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
-        expires, issued = claims.get("exp"), claims.get("iat", 0)
-        subject, not_before = claims.get("sub"), claims.get("nbf", 0)
-        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in (expires, issued, not_before)):
+        times: list[Any] = [claims.get("exp"), claims.get("iat", 0), claims.get("nbf", 0)]
+        if not all(isinstance(t, int | float) and not isinstance(t, bool) for t in times):
             return None
+        expires, issued, not_before = (float(t) for t in times)
+        subject = claims.get("sub")
         if not isinstance(subject, str):
             return None
         good = (
@@ -115,8 +117,6 @@ class Verifier:
 
 
 def _header(token: str) -> dict[str, Any]:
-    from joserfc.jws import extract_compact
-
     return dict(extract_compact(token.encode()).headers())
 
 

@@ -82,7 +82,8 @@ async def create(
         """
         insert into links (id, token, media_id, audience, user_id, original, expires_at)
         values ($1, $2, $3, $4, $5, $6, now() + $7::interval)
-        returning id, token, media_id, audience, (select name from users where id = user_id), original, expires_at, created_at
+        returning id, token, media_id, audience, (select name from users where id = user_id), original, expires_at,
+                  created_at
         """,
         new_id(), random_identifier(), media, audience, user, original, ttl,
     )  # fmt: skip
@@ -103,7 +104,7 @@ async def of_media(connection: Connection, media: UUID) -> list[Link]:
 
 
 async def revoke(connection: Connection, app: int, link: UUID, owner: int | None) -> list[str]:
-    """Takes one link of the app's media (of `owner`, where given); NotFound where there is none. Returns the tags to publish."""
+    """Takes one link of the app's media (of `owner`, where given), or NotFound. Returns the tags to publish."""
     token = await connection.fetchval(
         """
         delete from links l using media m
@@ -121,7 +122,7 @@ async def revoke(connection: Connection, app: int, link: UUID, owner: int | None
 
 
 async def revoke_all(connection: Connection, media: UUID) -> list[str]:
-    """Takes every link of the media; its standing one gets a new address, so that old URLs open nothing. Returns the tags."""
+    """Takes every link of the media; its standing one gets a new address. Returns the tags to publish."""
     rows = await connection.fetch(
         "delete from links where media_id = $1 and audience <> 'standing' returning token", media
     )

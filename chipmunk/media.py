@@ -117,7 +117,7 @@ async def insert(connection: Connection, new: New, *, climbing: bool) -> UUID | 
 
 
 async def get(connection: Connection, app: int, media: UUID, viewer: int | None) -> Media:
-    """The media, where the app's backend (`viewer` None), its owner or a member of one of its flows asks; else NotFound."""
+    """The media, where the app's backend (`viewer` None), its owner or a member of a flow of it asks; else NotFound."""
     row = await connection.fetchrow(f"select {COLUMNS} from {SOURCE} where {SEEN_BY} and m.id = $3", app, viewer, media)
     if row is None:
         raise NotFound("There is no such media.", media=media.hex)

@@ -1,7 +1,7 @@
 """Quotas: bytes are reserved before a body is read, settled once they are on disk, released otherwise.
 
-`used_bytes + reserved_bytes` never passes `quota_bytes`: each reservation is one conditional UPDATE of the user's row, which
-PostgreSQL serialises. Every change of a reservation changes the user's row in the same transaction, users first.
+`used_bytes + reserved_bytes` never passes `quota_bytes`: each reservation is one conditional UPDATE of the user's row,
+which PostgreSQL serialises. Every change of a reservation changes the user's row in the same transaction, users first.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ async def reserve(
             if not await _take(connection, user, size):
                 return False
             await connection.execute(
-                "insert into reservations (id, user_id, media_id, bytes, expires_at) values ($1, $2, $1, $3, now() + $4)",
+                """
+                insert into reservations (id, user_id, media_id, bytes, expires_at) values ($1, $2, $1, $3, now() + $4)
+                """,
                 media, user, size, lifetime(length),
             )  # fmt: skip
             return True
@@ -114,8 +116,8 @@ async def _patiently(
 async def settle(connection: Connection, user: int, media: UUID, used: int, kept: int, count: int) -> bool:
     """In the transaction that stores the media: charges `used` bytes, keeps `kept` reserved for its job.
 
-    False, and nothing done, where the reservation has expired: the caller must then store nothing. Never waits for quota:
-    `used + kept` is at most what was reserved.
+    False, and nothing done, where the reservation has expired: the caller must then store nothing. Never waits for
+    quota: `used + kept` is at most what was reserved.
     """
     await connection.execute("select 1 from users where id = $1 for no key update", user)
     held = await connection.fetchval(

@@ -42,7 +42,7 @@ async def put(
 ) -> tuple[User, bool, bool]:
     """Makes the user or changes what is `given` (`quota_bytes`, `suspended`).
 
-    `quota` is also the default of a new user. Returns the user, whether it is new, and whether it was suspended just now.
+    `quota` is also the default of a new user. Returns the user, whether it is new, and whether that may end grants.
     """
     row = await connection.fetchrow(
         f"""

@@ -34,7 +34,8 @@ SIZES = (0, 1, 1_000_003)
 
 
 async def lint(store: Store, scratch: Path) -> list[str]:
-    """Every way in which the store breaks the contract, a sentence each; none is a pass. `scratch` is an empty folder."""
+    """Every way in which the store breaks the contract, a sentence each; none is a pass. `scratch` is an empty
+    folder."""
     found: list[str] = []
     for check in (
         _round_trips,

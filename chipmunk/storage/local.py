@@ -59,7 +59,7 @@ class LocalStore:
             part.unlink(missing_ok=True)
 
     async def place(self, folder: Path, key: str) -> None:
-        """Moves a prepared folder, on this filesystem, to `key`; its files are synced first. An existing one is kept: FileExistsError."""
+        """Syncs a prepared folder on this filesystem and moves it to `key`. FileExistsError where there is one."""
         await asyncio.to_thread(self._place, folder, self.path(key))
 
     def _place(self, folder: Path, target: Path) -> None:
