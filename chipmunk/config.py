@@ -16,12 +16,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from chipmunk.errors import SettingsError
 
 PREFIX = "CHIPMUNK_"
 MIB = 1024 * 1024
+SHORTEST_KEY = 16  # 128 bits, were each character a random byte
 SOCKET_PATH_BOUND = 100  # sun_path holds 108 bytes; PostgreSQL's and a temporary suffix need room
 
 
@@ -89,6 +98,21 @@ class Settings(BaseModel):
     jwt_audience: str = Field("", description="`aud` that they must hold.")
     jwt_jwks: str = Field("", description="Their public keys: a file or an https URL.")
     jwt_algorithms: Words = Field(("RS256", "ES256", "EdDSA"), description="Their algorithms, asymmetric only.")
+
+    @field_validator("api_key", "operator_key")
+    @classmethod
+    def _key(cls, value: str, info: ValidationInfo) -> str:
+        prefix = "cmk_" if info.field_name == "api_key" else "cmo_"
+        if value and not re.fullmatch(prefix + r"[A-Za-z0-9._~+/=-]{8,200}", value):
+            raise ValueError(f"must be {prefix} and 8 to 200 letters, digits or . _ ~ + / = -")
+        return value
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _long_enough(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(len(v) < SHORTEST_KEY for v in value):
+            raise ValueError(f"each must have {SHORTEST_KEY} characters or more")
+        return value
 
     @field_validator("data_dir")
     @classmethod

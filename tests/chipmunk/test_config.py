@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from chipmunk import config
+from chipmunk.errors import SettingsError
+
+
+def test_a_value_may_come_from_a_file_and_loses_its_newline(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("cmk_abcdefgh\n")
+    assert config.load({"CHIPMUNK_API_KEY_FILE": str(tmp_path / "key")}).api_key == "cmk_abcdefgh"
+
+
+def test_a_value_and_its_file_together_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="CHIPMUNK_API_KEY_FILE"):
+        config.load({"CHIPMUNK_API_KEY": "x", "CHIPMUNK_API_KEY_FILE": str(tmp_path / "key")})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "70000"),
+        ("ORIGINS", "https://a.example/path"),
+        ("ORIGINS", "*"),
+        ("TRUSTED_PROXIES", "everyone"),
+        ("RUNG_QUALITIES", "1,2,3"),
+        ("JWT_ALGORITHMS", "HS256"),
+        ("JWT_ALGORITHMS", "none"),
+        ("HOST", "127.0.0.1; include /etc/passwd"),
+        ("PUBLIC_URL", "ftp://x"),
+        ("COOKIE_SAME_SITE", "strict"),
+        ("API_KEY", "secret"),
+        ("OPERATOR_KEY", "cmk_0123456789"),
+        ("SECRET_KEYS", "short"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name_without_being_shown(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        config.load({f"CHIPMUNK_{name}": value})
+    assert f"CHIPMUNK_{name}" in str(caught.value)
+    assert "KEY" not in name or value not in str(caught.value)
+
+
+def test_a_misspelt_setting_stops_the_start() -> None:
+    with pytest.raises(SettingsError, match="CHIPMUNK_QOUTA"):
+        config.load({"CHIPMUNK_QOUTA": "1"})
+
+
+def test_secrets_are_not_in_the_printed_settings() -> None:
+    settings = config.load({"CHIPMUNK_API_KEY": "cmk_verysecret", "CHIPMUNK_SECRET_KEYS": "a" * 40})
+    assert "verysecret" not in repr(settings)
+    assert "aaaa" not in repr(settings)
+
+
+def test_a_socket_fits_below_any_data_directory() -> None:
+    deep = config.load({"CHIPMUNK_DATA_DIR": "/tmp/" + "x" * 120})
+    assert len(str(deep.run_dir / ".s.PGSQL.5432.lock")) < 108
