@@ -45,7 +45,7 @@ Six = Annotated[tuple[int, int, int, int, int, int], BeforeValidator(_words)]
 class Settings(BaseModel):
     """Everything that can be set. Sizes are bytes, times are seconds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     host: str = Field("127.0.0.1", description="Address on which nginx listens.")
     port: int = Field(8080, ge=1, le=65535, description="Port on which nginx listens.")
@@ -187,7 +187,8 @@ class Settings(BaseModel):
     @property
     def base_url(self) -> str:
         """What absolute links start with, without a slash at the end."""
-        return self.public_url or f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
+        return self.public_url or f"http://{host}:{self.port}"
 
     def address(self, service: Literal["authorizer", "api", "compressor"]) -> str:
         """Where a service listens: `unix:/path` or `host:port`."""

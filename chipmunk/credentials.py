@@ -94,11 +94,17 @@ class Authenticator:
         self._seal = seal
         self._jwts = jwts
 
+    def could_be(self, token: str) -> bool:
+        """Whether a token is worth a lookup: a session that we signed, a key, or something shaped like a JWT."""
+        if token.startswith(SESSION):
+            return self._seal.open(token.removeprefix(SESSION)) is not None
+        return token.startswith((API_KEY, OPERATOR)) or (self._jwts is not None and token.count(".") == 2)
+
     async def caller(self, connections: Any, token: str, now: float) -> Caller | None:
         """The caller, or None. `connections` is a Database; a forged session or JWT does not touch it."""
+        if not self.could_be(token):
+            return None
         if token.startswith(SESSION):
-            if self._seal.open(token.removeprefix(SESSION)) is None:
-                return None
             async with connections.connection() as connection:
                 return await _by_session(connection, token)
         if token.startswith(API_KEY):
@@ -107,7 +113,7 @@ class Authenticator:
         if token.startswith(OPERATOR):
             good = bool(self._operator_key) and same(token, self._operator_key)
             return Caller("operator", 0, scopes=frozenset()) if good else None
-        if self._jwts is None or token.count(".") != 2:
+        if self._jwts is None:
             return None
         claims = await self._jwts.verify(token, now)
         if claims is None:

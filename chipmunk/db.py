@@ -38,13 +38,14 @@ async def _prepare(connection: Connection) -> None:
 class Database:
     """A pool of connections. PostgreSQL that cannot be reached is `Unavailable`, never a stack trace."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, acquire_seconds: float = ACQUIRE_SECONDS) -> None:
         self.pool = pool
+        self._acquire_seconds = acquire_seconds
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         try:
-            async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            async with self.pool.acquire(timeout=self._acquire_seconds) as connection:
                 yield connection
         except GONE as e:
             raise Unavailable("The database cannot be reached.") from e

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from pgqueuer.db import AsyncpgDriver
@@ -77,15 +77,47 @@ async def start(connection: Connection, job: UUID) -> Job | None:
     return None if row is None else _job(row)
 
 
-async def end(connection: Connection, job: UUID, state: str, reason: str | None = None) -> None:
-    """Ends a job as `completed`, `failed` or `cancelled`; one that has ended stays as it is."""
+async def hand_back(connection: Connection, job: UUID) -> None:
+    """Undoes an attempt that ended by no fault of the job, so that `attempts` tells how often a worker died of it."""
     await connection.execute(
+        "update jobs set state = 'queued', attempts = attempts - 1 where id = $1 and state = 'running'", job
+    )
+
+
+async def end(connection: Connection, job: UUID, state: str, reason: str | None = None) -> bool:
+    """Ends a job as `completed`, `failed` or `cancelled`; False where it had ended, which then stands."""
+    done = await connection.fetchval(
         """
         update jobs set state = $2, reason = $3, finished_at = now(), started_at = coalesce(started_at, now())
-        where id = $1 and state in ('queued', 'running')
+        where id = $1 and state in ('queued', 'running') returning 1
         """,
         job, state, reason,
     )  # fmt: skip
+    return done is not None
+
+
+async def find(connection: Connection, job: UUID) -> Job | None:
+    """The job, whoever's it is: for the worker."""
+    row = await connection.fetchrow(f"select {COLUMNS} from jobs where id = $1", job)
+    return None if row is None else _job(row)
+
+
+async def enqueue_lost(connection: Connection, after: timedelta) -> int:
+    """Makes PgQueuer entries for unfinished jobs that have none and began longer ago than `after`; returns how many."""
+    rows = await connection.fetch(
+        """
+        select id, kind from jobs j
+        where state in ('queued', 'running') and coalesce(started_at, created_at) < now() - $1::interval
+          and not exists (select 1 from pgqueuer q
+                          where q.entrypoint = j.kind and q.payload = convert_to(replace(j.id::text, '-', ''), 'UTF8'))
+        limit 1000
+        """,
+        after,
+    )
+    queue = Queries(AsyncpgDriver(connection))
+    for row in rows:
+        await queue.enqueue(row["kind"], row["id"].hex.encode())
+    return len(rows)
 
 
 async def cancel(connection: Connection, app: int, job: UUID, user: int | None) -> Job:
@@ -98,5 +130,9 @@ async def cancel(connection: Connection, app: int, job: UUID, user: int | None) 
 
 
 async def forget_old(connection: Connection) -> None:
-    """Takes the rows of jobs that ended long ago."""
+    """Takes the rows of jobs that ended long ago, and PgQueuer's book of them."""
+    await connection.execute("delete from pgqueuer_log where created < now() - interval '1 day'")
+    await connection.execute(
+        "delete from pgqueuer_statistics where created < now() - make_interval(days => $1)", KEPT_DAYS
+    )
     await connection.execute("delete from jobs where finished_at < now() - make_interval(days => $1)", KEPT_DAYS)

@@ -161,6 +161,17 @@ async def owned(connection: Connection, app: int, media: UUID, owner: int | None
     return found
 
 
+async def exists(connection: Connection, media: UUID) -> bool:
+    """Whether the media's row is there, in whatever state."""
+    return await connection.fetchval("select 1 from media where id = $1", media) is not None
+
+
+async def find(connection: Connection, media: UUID) -> Media | None:
+    """The media in whatever state, whoever's it is: for the worker."""
+    row = await connection.fetchrow(f"select {COLUMNS} from {SOURCE} where m.id = $1", media)
+    return None if row is None else _media(row)
+
+
 async def lock(connection: Connection, media: UUID) -> Media | None:
     """The live media, locked until the transaction ends; None where it is gone or going."""
     live = await connection.fetchval("select 1 from media where id = $1 and state <> 'deleted' for update", media)

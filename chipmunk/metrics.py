@@ -80,6 +80,13 @@ SWEEPS_REFUSED = Metric(
 )
 
 
+def count_rungs(rungs: list[dict[str, int]]) -> None:
+    """Counts renditions that were made and stored."""
+    for rung in rungs:
+        RUNGS.labels(str(rung["quality"])).inc()
+        RUNG_BYTES.labels(str(rung["quality"])).inc(rung["bytes"])
+
+
 def setup(settings: Settings) -> None:
     """Points this process's metrics at the directory that the others use; first thing in its main."""
     directory = settings.run_dir / "metrics"

@@ -80,6 +80,18 @@ async def resize(database: Database, media: UUID, size: int, *, wait: float = WA
     await _patiently(database, user, more, attempt, wait)
 
 
+async def renew(connection: Connection, user: int, media: UUID) -> int | None:
+    """Keeps the place of an upload whose body has arrived for two more minutes; its bytes, None where it has none."""
+    held: int | None = await connection.fetchval(
+        """
+        update reservations set expires_at = now() + $3
+        where id = $1 and user_id = $2 and expires_at is not null returning bytes
+        """,
+        media, user, GRACE,
+    )  # fmt: skip
+    return held
+
+
 async def _take(connection: Connection, user: int, size: int) -> bool:
     done = await connection.fetchval(
         """
@@ -116,10 +128,14 @@ async def _patiently(
 async def settle(connection: Connection, user: int, media: UUID, used: int, kept: int, count: int) -> bool:
     """In the transaction that stores the media: charges `used` bytes, keeps `kept` reserved for its job.
 
-    False, and nothing done, where the reservation has expired: the caller must then store nothing. Never waits for
-    quota: `used + kept` is at most what was reserved.
+    False where the reservation has expired or the user is deleted: the caller must then store nothing and roll back.
+    Never waits for quota: `used + kept` is at most what was reserved.
     """
-    await connection.execute("select 1 from users where id = $1 for no key update", user)
+    there = await connection.fetchval(
+        "select 1 from users where id = $1 and deleted_at is null for no key update", user
+    )
+    if there is None:
+        return False
     held = await connection.fetchval(
         "delete from reservations where id = $1 and user_id = $2 and expires_at is not null returning bytes",
         media,
@@ -144,6 +160,11 @@ async def settle(connection: Connection, user: int, media: UUID, used: int, kept
     return True
 
 
+async def kept(connection: Connection, media: UUID) -> int:
+    """The bytes that are kept for the media's ladder job."""
+    return await connection.fetchval("select bytes from reservations where id = $1", media) or 0
+
+
 async def finish(connection: Connection, user: int, media: UUID, used: int) -> None:
     """When the ladder job ends: charges the `used` bytes of its rungs and releases what was kept for it."""
     await connection.execute("select 1 from users where id = $1 for no key update", user)
@@ -156,26 +177,34 @@ async def finish(connection: Connection, user: int, media: UUID, used: int) -> N
 
 async def release(connection: Connection, media: UUID) -> None:
     """Gives an upload's reservation back; nothing happens where it was settled, released or has expired."""
-    async with connection.transaction():
-        user = await connection.fetchval(
-            "select user_id from reservations where id = $1 and expires_at is not null", media
-        )
-        if user is None:
-            return
-        await connection.execute("select 1 from users where id = $1 for no key update", user)
-        held = await connection.fetchval(
-            "delete from reservations where id = $1 and expires_at is not null returning bytes", media
-        )
-        if held is not None:
-            await connection.execute("update users set reserved_bytes = reserved_bytes - $2 where id = $1", user, held)
+    await _release(connection, media, expired=False)
 
 
 async def release_expired(connection: Connection) -> int:
     """Releases the uploads' reservations whose time has passed; returns how many."""
     rows = await connection.fetch("select id from reservations where expires_at < now() limit 1000")
-    for row in rows:
-        await release(connection, row["id"])
-    return len(rows)
+    return sum([await _release(connection, row["id"], expired=True) for row in rows])
+
+
+async def _release(connection: Connection, media: UUID, *, expired: bool) -> bool:
+    async with connection.transaction():
+        user = await connection.fetchval(
+            "select user_id from reservations where id = $1 and expires_at is not null", media
+        )
+        if user is None:
+            return False
+        await connection.execute("select 1 from users where id = $1 for no key update", user)
+        held = await connection.fetchval(
+            """
+            delete from reservations where id = $1 and expires_at is not null and (not $2 or expires_at < now())
+            returning bytes
+            """,
+            media, expired,
+        )  # fmt: skip
+        if held is None:
+            return False
+        await connection.execute("update users set reserved_bytes = reserved_bytes - $2 where id = $1", user, held)
+        return True
 
 
 async def give_back(connection: Connection, user: int, used: int, count: int) -> None:

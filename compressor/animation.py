@@ -1,0 +1,97 @@
+"""Animations: renditions from rung 3 on move as the original does, up to stated bounds."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageSequence
+
+from compressor.encode import within, write
+from compressor.ladder import Budget, Rung, RungFile
+from compressor.limits import Limits
+from compressor.pictures import base
+
+MOVING_FROM = 3  # a picture of 40 px or less is a placeholder: it stands still
+SOURCE_FRAMES = 4  # of an animation's frames together, times the pixels that one picture may have
+RUNG_PIXELS = 64_000_000  # of a rung's frames together: 256 MB while they are encoded
+LEAST_MILLISECONDS, DEFAULT_MILLISECONDS = 11, 100  # browsers show frames of 10 ms or less for 100 ms
+HARDER = ((1.0, 1), (0.5, 1), (0.2, 1), (0.2, 2), (0.1, 4), (0.0, 8))
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """Frames that are kept, how long each is shown in milliseconds, and how often all repeat (0: for ever)."""
+
+    frames: list[Image.Image]
+    durations: list[int]
+    loop: int
+
+    def thinned(self, step: int) -> Moving:
+        """Every `step`-th frame, shown as long as those that it stands for."""
+        durations = [sum(self.durations[at : at + step]) for at in range(0, len(self.durations), step)]
+        return Moving(self.frames[::step], durations, self.loop)
+
+
+def frame_count(image: Image.Image, limits: Limits) -> int:
+    """How many frames move; 1 for a still picture and for an animation past the bounds."""
+    count = int(getattr(image, "n_frames", 1)) if image.format in ("GIF", "PNG", "WEBP", "AVIF") else 1
+    if count <= 1 or count * image.width * image.height > SOURCE_FRAMES * limits.max_pixels:
+        return 1
+    return count
+
+
+def moving(image: Image.Image, rung: Rung, square: bool, limits: Limits) -> Moving:
+    """The frames at this rung's size: all of them, or evenly thinned to the bounds."""
+    count = int(getattr(image, "n_frames", 1))
+    most = max(1, min(limits.max_frames, RUNG_PIXELS // (rung.width * rung.height)))
+    step = -(-count // most)
+    frames, durations = [], []
+    for number, frame in enumerate(ImageSequence.Iterator(image)):
+        frame.load()  # some formats tell a frame's duration only then
+        durations.append(_milliseconds(frame))
+        if number % step == 0:
+            frames.append(base(frame.copy(), rung.quality, square))
+    thin = [sum(durations[at : at + step]) for at in range(0, len(durations), step)]
+    return Moving(frames, thin, int(image.info.get("loop", 1 if image.format == "GIF" else 0)))
+
+
+def _milliseconds(frame: Image.Image) -> int:
+    given = frame.info.get("duration") or 0
+    return round(given) if given >= LEAST_MILLISECONDS else DEFAULT_MILLISECONDS
+
+
+def climb(
+    image: Image.Image, rungs: list[Rung], square: bool, budget: Budget, out: Path, limits: Limits
+) -> list[RungFile]:
+    """Makes moving rungs. Each is read from the file anew, so that only one rung's frames are in memory."""
+    made = []
+    for rung in rungs:
+        image.seek(0)
+        data = _within(moving(image, rung, square, limits), budget.share(rung.quality), rung, limits)
+        budget.took(rung.quality, len(data))
+        made.append(write(data, rung, out))
+    return made
+
+
+def _within(animation: Moving, most: int, rung: Rung, limits: Limits) -> bytes:
+    """Lower quality first, then fewer frames, then the first frame alone."""
+    quality, effort = limits.qualities[rung.quality - 1], min(2, limits.efforts[rung.quality - 1])
+    for factor, step in HARDER:
+        if len(animation.frames) <= step:
+            break
+        data = _webp(animation.thinned(step), round(quality * factor), effort)
+        if len(data) <= most:
+            return data
+    return within(animation.frames[0], most, quality, effort)
+
+
+def _webp(animation: Moving, quality: int, effort: int) -> bytes:
+    out = io.BytesIO()
+    first, *rest = animation.frames
+    first.save(
+        out, "WEBP", save_all=True, append_images=rest, duration=animation.durations, loop=animation.loop,
+        quality=quality, method=effort, exif=b"", xmp=b"", icc_profile=b"",
+    )  # fmt: skip
+    return out.getvalue()

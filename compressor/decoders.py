@@ -1,0 +1,76 @@
+"""The pool of decoding processes. What goes wrong in one ends that task alone."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as TaskTimeout
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+from chipmunk.config import Settings
+from chipmunk.errors import DecodeFailed
+from compressor import tasks
+from compressor.ladder import RungFile
+from compressor.limits import Limits
+from compressor.sniff import Kind
+from compressor.tasks import Begun
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Decoders:
+    """`async with Decoders(settings) as decoders`: warm processes, one a core unless settings say otherwise."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limits = Limits.of(settings)
+        self._count = settings.decoders or os.cpu_count() or 1
+        self._pool: Any = None
+
+    async def __aenter__(self) -> Self:
+        self._pool = self._new_pool()
+        await asyncio.gather(*(self._run(tasks.nap, 0.01) for _ in range(self._count)))
+        return self
+
+    def _new_pool(self) -> Any:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["compressor.tasks"])
+        return ProcessPool(
+            max_workers=self._count, initializer=tasks.prepare, initargs=(self._limits,), context=context
+        )
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._pool.stop()
+        await asyncio.to_thread(self._pool.join)
+
+    async def begin(self, path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
+        """Looks into the file and writes rungs 1 to 3 into `out`, together at most `cap` bytes.
+
+        Raises CorruptImage, TooManyPixels, or DecodeFailed where memory or time ran out or the process died.
+        """
+        return await self._run(tasks.begin, path, kind, out, square, cap)
+
+    async def finish(self, path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
+        """Writes rungs 4 to 6 into `out`, together at most `cap` bytes; raises as `begin` does."""
+        return await self._run(tasks.finish, path, kind, out, square, cap)
+
+    async def _run(self, task: Callable[P, R], *args: P.args, **_: P.kwargs) -> R:
+        if not self._pool.active:  # broken for good, as when the process that forks the others was killed
+            self._pool = self._new_pool()
+        future = self._pool.schedule(task, args=args, timeout=self._limits.seconds)
+        try:
+            return await asyncio.wrap_future(future)
+        except TaskTimeout:
+            raise DecodeFailed("Decoding the file takes longer than the service allows.") from None
+        except ProcessExpired:
+            raise DecodeFailed("The file crashed its decoder.") from None
+        except MemoryError:
+            raise DecodeFailed("Decoding the file needs more memory than the service allows.") from None

@@ -1,0 +1,67 @@
+"""Encoding: WebP files without metadata, each within its share of the cap."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from compressor.ladder import Budget, Rung, RungFile
+from compressor.limits import Limits
+from compressor.pictures import resized
+
+HARDER = (1.0, 0.7, 0.45, 0.25, 0.1, 0.0)
+
+
+def webp(image: Image.Image, quality: int, effort: int) -> bytes:
+    """One WebP, with no EXIF, XMP or profile."""
+    out = io.BytesIO()
+    alpha = {"alpha_quality": max(quality, 20)} if image.mode == "RGBA" else {}
+    image.save(out, "WEBP", quality=quality, method=effort, exif=b"", xmp=b"", icc_profile=b"", **alpha)
+    return out.getvalue()
+
+
+def within(image: Image.Image, most: int, quality: int, effort: int) -> bytes:
+    """A WebP of at most `most` bytes: lower quality first, then less and less detail, down to one colour."""
+    data = b""
+    for factor in HARDER:
+        data = webp(image, round(quality * factor), effort)
+        if len(data) <= most:
+            return data
+    side = 2
+    while side <= 2 * max(image.size):
+        small = image.resize((max(1, image.width // side), max(1, image.height // side)), Image.Resampling.BOX)
+        data = webp(small.resize(image.size, Image.Resampling.BILINEAR), 0, effort)
+        if len(data) <= most:
+            return data
+        side *= 2
+    return data
+
+
+def climb(base: Image.Image, rungs: list[Rung], budget: Budget, out: Path, limits: Limits) -> list[RungFile]:
+    """Makes the rungs, each from the one above; the least is encoded first, so that what it leaves goes up."""
+    pictures: dict[int, Image.Image] = {}
+    above = base
+    for rung in reversed(rungs):
+        above = pictures[rung.quality] = resized(above, (rung.width, rung.height))
+    return [_store(pictures[rung.quality], rung, budget, out, limits) for rung in rungs]
+
+
+def _store(image: Image.Image, rung: Rung, budget: Budget, out: Path, limits: Limits) -> RungFile:
+    at = rung.quality - 1
+    data = within(image, budget.share(rung.quality), limits.qualities[at], limits.efforts[at])
+    budget.took(rung.quality, len(data))
+    return write(data, rung, out)
+
+
+def write(data: bytes, rung: Rung, out: Path) -> RungFile:
+    """The rung's file, synced, under its name only when it is whole."""
+    part = out / f".{rung.quality}.part"
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(out / f"{rung.quality}.webp")
+    return RungFile(rung.quality, rung.width, rung.height, len(data))

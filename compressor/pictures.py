@@ -1,0 +1,181 @@
+"""Decoding: from a file nobody trusts to an upright sRGB picture, as large as the rungs need and no larger."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin
+
+from chipmunk.errors import CorruptImage, DecodeFailed, TooManyPixels
+from compressor.ladder import RUNGS
+
+Source = Path | BinaryIO
+FORMATS = {
+    "image/jpeg": ("JPEG", "MPO"),
+    "image/png": ("PNG",),
+    "image/gif": ("GIF",),
+    "image/webp": ("WEBP",),
+    "image/avif": ("AVIF",),
+    "image/heic": ("HEIF",),
+    "image/heif": ("HEIF",),
+    "image/tiff": ("TIFF",),
+    "image/bmp": ("BMP",),
+    "image/x-icon": ("ICO",),
+}
+ORIENTATION = 0x0112
+# EXIF 2.32, table 6: what makes a picture of each orientation upright
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+ON_THE_SIDE = frozenset({5, 6, 7, 8})
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, RuntimeError)
+SRGB = ImageCms.createProfile("sRGB")
+
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+PngImagePlugin.MAX_TEXT_CHUNK = 1024 * 1024
+PngImagePlugin.MAX_TEXT_MEMORY = 8 * 1024 * 1024
+
+
+@contextmanager
+def telling_what_broke() -> Iterator[None]:
+    """Whatever a decoder raises becomes CorruptImage or DecodeFailed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except MemoryError:
+        raise DecodeFailed("Decoding the file needs more memory than the service allows.") from None
+    except Image.DecompressionBombError:
+        raise TooManyPixels() from None
+    except BROKEN:
+        raise CorruptImage() from None
+
+
+def opened(source: Source, mime: str, max_pixels: int) -> Image.Image:
+    """The picture with only its header read. Raises CorruptImage, TooManyPixels."""
+    Image.MAX_IMAGE_PIXELS = None
+    image = Image.open(source, formats=FORMATS[mime])
+    width, height = image.size
+    if width * height > max_pixels:
+        raise TooManyPixels(width=width, height=height, most_pixels=max_pixels)
+    Image.MAX_IMAGE_PIXELS = max_pixels  # for pictures within it, as in an icon
+    return image
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none or it cannot be read."""
+    with suppress(*BROKEN):
+        return int(image.getexif().get(ORIENTATION, 1))
+    return 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if orientation(image) in ON_THE_SIDE else (width, height)
+
+
+def base(image: Image.Image, top: int, square: bool) -> Image.Image:
+    """An upright sRGB picture, cropped where `square`, whose size is that of rung `top` (1 to 6).
+
+    Steps that cost by the pixel come after the reduction, so that they touch as few as can be.
+    """
+    turn = orientation(image)
+    crop = _crop(image.size, square)
+    target = _target(crop, RUNGS[top - 1])
+    profile = image.info.get("icc_profile")
+    before = image.size
+    if image.format in ("JPEG", "MPO"):
+        scale = target[0] / (crop[2] - crop[0])
+        image.draft(None, (max(1, round(before[0] * scale)), max(1, round(before[1] * scale))))
+    image.load()
+    ratio = image.size[0] / before[0], image.size[1] / before[1]
+    box = (crop[0] * ratio[0], crop[1] * ratio[1], crop[2] * ratio[0], crop[3] * ratio[1])
+    reduced = resized(plain(image), target, box)
+    reduced = to_srgb(reduced, profile)
+    return reduced.transpose(UPRIGHT[turn]) if turn in UPRIGHT else reduced
+
+
+def _crop(size: tuple[int, int], square: bool) -> tuple[float, float, float, float]:
+    width, height = size
+    if not square:
+        return 0, 0, width, height
+    side = min(size)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def _target(crop: tuple[float, float, float, float], side: int) -> tuple[int, int]:
+    width, height = int(crop[2] - crop[0]), int(crop[3] - crop[1])
+    longest = max(width, height)
+    if longest <= side:
+        return width, height
+    return max(1, int(width * side / longest + 0.5)), max(1, int(height * side / longest + 0.5))
+
+
+def resized(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> Image.Image:
+    if image.size == size and box in (None, (0, 0, *size)):
+        return image
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=2.0)
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """The same picture in a mode that can be resized: L, RGB, RGBA, CMYK or LAB, with 8 bits a channel."""
+    mode = image.mode
+    if mode.startswith("I") or mode == "F":
+        return _eight_bit(image)
+    if image.has_transparency_data and mode != "RGBA":
+        return image.convert("RGBA")
+    if mode == "1":
+        return image.convert("L")
+    if mode in ("L", "RGB", "RGBA", "CMYK", "LAB"):
+        return image
+    return image.convert("RGBA" if mode in ("PA", "LA", "La", "RGBa") else "RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Sixteen bits become eight by dropping the low ones; wider or floating samples by their largest."""
+    whole = image.convert("F")
+    highest = float(cast(tuple[float, float], whole.getextrema())[1])
+    if image.mode.startswith("I;16") or (image.mode == "I" and highest <= 65535):
+        scale = 1 / 257
+    else:
+        scale = 255 / highest if highest > 0 else 1.0
+    return whole.point(lambda value: value * scale + 0.5).convert("L")
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """RGB or RGBA in sRGB, by the embedded profile; one that is broken or does not fit is ignored."""
+    if profile and not _is_srgb(profile):
+        with suppress(ImageCms.PyCMSError, *BROKEN):
+            return _by_profile(image, profile)
+    return image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
+
+
+def _by_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    colour = image.convert("RGB") if alpha else image
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    turned = ImageCms.profileToProfile(colour, source, SRGB, outputMode="RGB")
+    if turned is None:
+        return image
+    if alpha:
+        turned.putalpha(alpha)
+    return turned
+
+
+def _is_srgb(profile: bytes) -> bool:
+    """The common sRGB profiles name themselves, in ASCII or UTF-16."""
+    return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile

@@ -1,0 +1,101 @@
+"""What a file is, told by its first bytes, never by its name."""
+
+from __future__ import annotations
+
+import mimetypes
+from dataclasses import dataclass
+
+HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`kind` is image, audio or file; `extension` is what a download without a name gets."""
+
+    kind: str
+    mime: str
+    extension: str
+
+
+def _image(name: str, extension: str = "") -> Kind:
+    return Kind("image", f"image/{name}", extension or name)
+
+
+def _audio(name: str, extension: str) -> Kind:
+    return Kind("audio", f"audio/{name}", extension)
+
+
+STARTS: tuple[tuple[bytes, Kind], ...] = (
+    (b"\xff\xd8\xff", _image("jpeg", "jpg")),
+    (b"\x89PNG\r\n\x1a\n", _image("png")),
+    (b"GIF87a", _image("gif")),
+    (b"GIF89a", _image("gif")),
+    (b"II*\0", _image("tiff", "tif")),
+    (b"MM\0*", _image("tiff", "tif")),
+    (b"\0\0\1\0", _image("x-icon", "ico")),
+    (b"fLaC", _audio("flac", "flac")),
+    (b"OggS", _audio("ogg", "ogg")),
+    (b"ID3", _audio("mpeg", "mp3")),
+)
+RIFFS = {b"WEBP": _image("webp"), b"WAVE": _audio("wav", "wav")}
+# ISO base media file brands, https://mp4ra.org/registered-types/brands
+BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), _image("avif")),
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"), _image("heic")),
+    **dict.fromkeys((b"mif1", b"msf1"), _image("heif")),
+    **dict.fromkeys((b"M4A ", b"M4B ", b"M4P "), _audio("mp4", "m4a")),
+}
+BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
+
+
+def sniff(head: bytes) -> Kind | None:
+    """The kind of a file that begins with `head` (4096 bytes or all of it), or None where it is no supported one."""
+    for start, kind in STARTS:
+        if head.startswith(start):
+            return kind
+    if head[:4] == b"RIFF" and (riff := RIFFS.get(head[8:12])):
+        return riff
+    if head[4:8] == b"ftyp":
+        return _by_brand(head)
+    if head[:2] == b"BM" and len(head) >= 18 and int.from_bytes(head[14:18], "little") in BMP_HEADERS:
+        return _image("bmp")
+    return _audio("mpeg", "mp3") if _is_mpeg_audio(head) else None
+
+
+def _by_brand(head: bytes) -> Kind | None:
+    """The major brand decides; a generic one leaves it to the compatible ones."""
+    length = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = [head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))]
+    known = [BRANDS[b] for b in brands if b in BRANDS]
+    if not known:
+        return None
+    precise = [k for k in known if k.mime != "image/heif"]
+    return precise[0] if known[0].mime == "image/heif" and precise else known[0]
+
+
+def _is_mpeg_audio(head: bytes) -> bool:
+    """An MPEG audio layer III frame header (ISO/IEC 11172-3, 2.4.1.3) with no reserved value."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return False
+    version, layer, rate, sampling = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4, head[2] >> 2 & 3
+    return version != 1 and layer == 1 and rate not in (0, 15) and sampling != 3
+
+
+OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"%PDF-", "application/pdf"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"\x1f\x8b", "application/gzip"),
+    (b"\x1aE\xdf\xa3", "video/webm"),
+)
+
+
+def guess_other(head: bytes, filename: str) -> Kind:
+    """The type of a file that `sniff` does not know, for settings that allow such as downloads."""
+    mime = next((m for start, m in OTHERS if head.startswith(start)), "")
+    if not mime and head[4:8] == b"ftyp":
+        mime = "video/mp4"
+    if not mime:
+        by_name = mimetypes.guess_type(filename)[0] or ""
+        binary = b"\0" in head
+        mime = by_name if by_name and not binary else "application/octet-stream" if binary else "text/plain"
+    return Kind("file", mime, (mimetypes.guess_extension(mime) or ".bin").removeprefix("."))

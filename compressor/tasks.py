@@ -1,0 +1,118 @@
+"""What runs in a decoding process: rungs 1 to 3, before an upload is answered, and rungs 4 to 6, by a job."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pillow_heif
+from PIL import Image
+
+from chipmunk.errors import Problem
+from compressor import animation, audio, encode
+from compressor.ladder import Budget, Rung, RungFile, plan
+from compressor.limits import Limits, confine
+from compressor.pictures import Source, base, opened, telling_what_broke, upright_size
+from compressor.sniff import Kind
+from compressor.thumb import placeholder
+
+LOWER, UPPER = (1, 2, 3), (4, 5, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a file turned out to be. `frames` above 1: it moves. Without a picture there are no rungs, now or later."""
+
+    kind: str
+    mime: str
+    width: int | None = None
+    height: int | None = None
+    frames: int = 1
+    duration_seconds: float | None = None
+    placeholder: bytes | None = None
+    rungs: list[RungFile] = field(default_factory=list)
+    tags: dict[str, Any] = field(default_factory=dict)
+    has_picture: bool = False
+
+
+def prepare(limits: Limits) -> None:
+    """Once in each process, before anything is decoded."""
+    global LIMITS
+    LIMITS = limits
+    pillow_heif.register_heif_opener(thumbnails=False)
+    Image.preinit()
+    confine(limits.memory_bytes)
+
+
+LIMITS: Limits
+
+
+def begin(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
+    """Looks into the file and makes rungs 1 to 3 within their share of `cap`."""
+    if kind.kind == "audio":
+        return _begin_audio(path, kind, out, square, cap)
+    with telling_what_broke():
+        return _begin_picture(path, kind, out, square, cap)
+
+
+def finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
+    """Makes rungs 4 to 6 within `cap`. Again is fine: each file is replaced whole by the same one."""
+    source, picture = path, kind
+    if kind.kind == "audio":
+        _, cover = audio.read(path)
+        if cover is None:
+            return []
+        source, picture = audio.cover_file(cover)  # type: ignore[assignment]
+    with telling_what_broke():
+        image = opened(source, picture.mime, LIMITS.max_pixels)
+        rungs = _rungs(image, square, UPPER)
+        budget = Budget(cap, UPPER)
+        if animation.frame_count(image, LIMITS) > 1:
+            return animation.climb(image, rungs, square, budget, out, LIMITS)
+        return encode.climb(base(image, UPPER[-1], square), rungs, budget, out, LIMITS)
+
+
+def _rungs(image: Image.Image, square: bool, qualities: tuple[int, ...]) -> list[Rung]:
+    return [r for r in plan(*upright_size(image), square) if r.quality in qualities]
+
+
+def _begin_picture(source: Source, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
+    image = opened(source, kind.mime, LIMITS.max_pixels)
+    width, height = upright_size(image)
+    frames = animation.frame_count(image, LIMITS)
+    budget, rungs = Budget(cap // 10, LOWER), _rungs(image, square, LOWER)
+    if frames > 1:
+        budget = Budget(cap // 25, LOWER[:2])
+    low = base(image, LOWER[-1], square)
+    made = encode.climb(low, rungs if frames == 1 else rungs[:2], budget, out, LIMITS)
+    if frames > 1:
+        made += animation.climb(image, rungs[2:], square, Budget(cap // 2, LOWER[2:]), out, LIMITS)
+    hashed = placeholder(low)
+    return Begun(kind.kind, kind.mime, width, height, frames, None, hashed, made, {}, True)
+
+
+def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
+    tags, cover = audio.read(path)
+    mime, seconds = audio.mime(path, kind).mime, tags["duration_seconds"]
+    if cover is not None:
+        try:
+            source, picture = audio.cover_file(cover)
+            with telling_what_broke():
+                seen = _begin_picture(source, picture, out, square, cap)
+            return Begun(
+                "audio", mime, seen.width, seen.height, seen.frames, seconds, seen.placeholder, seen.rungs, tags, True
+            )
+        except Problem:  # a broken cover is no reason to refuse the music
+            for left in out.glob("[1-6].webp"):
+                left.unlink()
+    return Begun("audio", mime, duration_seconds=seconds, tags=tags)
+
+
+def nap(seconds: float) -> int:
+    """For the pool's own warm-up: shows that the process is there, and which it is."""
+    import time
+
+    time.sleep(seconds)
+    return os.getpid()

@@ -1,0 +1,1 @@
+"""nginx: one template of its configuration, rendered for every way of starting."""

@@ -1,0 +1,191 @@
+"""Renders the template. Placeholders are `@name@`; an unknown or an unused one is an error.
+
+Values from settings are checked by `chipmunk.config`; what could end a directive is refused here once more.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from chipmunk.config import Settings
+from chipmunk.errors import (
+    BadRequest,
+    Conflict,
+    DiskFull,
+    Forbidden,
+    LengthRequired,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    RateLimited,
+    SettingsError,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    Unprocessable,
+    Unsupported,
+)
+from nginx.errors import BadRange, HeadersTooLarge, PreconditionFailed, Timeout, UriTooLong
+
+UPSTREAMS = ("authorizer", "api", "compressor")
+BEFORE_A_URI: tuple[type[Problem], ...] = (BadRequest, Timeout, UriTooLong, HeadersTooLarge)
+OWN: tuple[type[Problem], ...] = (
+    Unauthorized, NotFound, MethodNotAllowed, PreconditionFailed, TooLarge, Unsupported, BadRange, RateLimited, Unavailable,
+)  # fmt: skip
+REFUSALS: tuple[type[Problem], ...] = (
+    Unauthorized, Forbidden, NotFound, Conflict, LengthRequired, TooLarge, Unsupported, Unprocessable, RateLimited,
+    Unavailable, DiskFull,
+)  # fmt: skip
+
+# What a browser shows in place; everything else is a download. No entry may be a type that can run script.
+INLINE = {
+    "image/jpeg": "jpg", "image/png": "png", "image/apng": "apng", "image/gif": "gif", "image/webp": "webp",
+    "image/avif": "avif", "image/heic": "heic", "image/heif": "heif", "image/tiff": "tif", "image/bmp": "bmp",
+    "image/x-icon": "ico", "image/vnd.microsoft.icon": "icon", "audio/mpeg": "mp3", "audio/flac": "flac",
+    "audio/ogg": "ogg", "audio/opus": "opus", "audio/mp4": "m4a", "audio/wav": "wav", "audio/x-wav": "xwav",
+}  # fmt: skip
+
+SAFE = {"nosniff": "X-Content-Type-Options nosniff", "csp": "Content-Security-Policy \"default-src 'none'; sandbox\""}
+
+CALL = """\
+      proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+      proxy_set_header X-Request-Id $request_id; proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto $outer_scheme; proxy_set_header X-Ticket ""; proxy_set_header X-Spool "";
+      proxy_connect_timeout 1s; proxy_send_timeout 10s; proxy_read_timeout 90s; proxy_next_upstream {next};
+      add_header X-Request-Id $request_id always;"""
+
+UPLOAD = """\
+      auth_request_set $ticket $upstream_http_x_ticket;
+      auth_request_set $refused_status $upstream_http_x_status;
+      auth_request_set $refused_problem $upstream_http_x_problem;
+      auth_request_set $refused_retry $upstream_http_x_retry_after;
+      error_page 403 = $refusal; recursive_error_pages on;
+      error_page 401 @401; error_page 404 @404; error_page 413 @413; error_page 429 @429;
+      error_page 500 502 503 504 =503 @503;
+      proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+      proxy_set_header X-Request-Id $request_id; proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto $outer_scheme; proxy_set_header Expect ""; proxy_set_header X-Ticket $ticket;
+      proxy_connect_timeout 1s; proxy_send_timeout 60s; proxy_read_timeout 300s; proxy_next_upstream off;
+      add_header X-Request-Id $request_id always;"""
+
+
+def render(settings: Settings) -> str:
+    """The whole nginx.conf. Raises SettingsError where a value has no place in one."""
+    values = _values(settings)
+    template = files("nginx").joinpath("nginx.conf.template").read_text()
+    unused = set(values)
+
+    def fill(found: re.Match[str]) -> str:
+        unused.discard(found[1])
+        return values[found[1]]
+
+    text = re.sub(r"@([a-z_]+)@", fill, template)
+    if unused:
+        raise KeyError(f"the template does not use {sorted(unused)}")
+    return text
+
+
+def _values(settings: Settings) -> dict[str, str]:
+    data = settings.data_dir
+    several = any(not settings.address(name).startswith("unix:") for name in UPSTREAMS)  # type: ignore[arg-type]
+    again = "error timeout non_idempotent" if several else "off"
+    headers = [*SAFE.values(), f"Cross-Origin-Resource-Policy {settings.resource_policy}"]
+    return {
+        "workers": settings.nginx_workers,
+        "listen": f"{_bracketed(settings.host)}:{settings.port}",
+        "run": _path(settings.run_dir),
+        "temp": _path(data / "nginx"),
+        "cache": _path(data / "nginx"),
+        "log": _path(settings.log_dir),
+        "store": _path(settings.store_dir),
+        "fresh": f"private, max-age={settings.cache_max_age}, must-revalidate",
+        "json_bytes": str(settings.max_json_bytes),
+        "view_headers": "\n".join(f"      add_header {h};" for h in headers),
+        "extensions": "\n".join(f"    {mime} {extension};" for mime, extension in INLINE.items()),
+        "types": "\n".join(f"        {mime} {extension};" for mime, extension in INLINE.items()),
+        "resolver": _resolver(settings),
+        "upstreams": "\n".join(_upstream(name, settings.address(name)) for name in UPSTREAMS),  # type: ignore[arg-type]
+        "trusted": "\n".join(f"  set_real_ip_from {network};" for network in settings.trusted_proxies),
+        "trusted_geo": "\n".join(f"    {network} 1;" for network in settings.trusted_proxies),
+        "next": again,
+        "call": CALL.format(next=again.replace(" non_idempotent", "")),
+        "upload": UPLOAD,
+        "errors": "\n".join([_early(p) for p in BEFORE_A_URI] + [_named(p) for p in OWN]),
+        "refusals": "\n".join(_refusal(p) for p in REFUSALS),
+    }
+
+
+def _path(path: Path) -> str:
+    text = str(path)
+    if not re.fullmatch(r"/[^\s;{}\"'$\\@#]*", text):
+        raise SettingsError(f"CHIPMUNK_DATA_DIR: nginx cannot take the path {text!r}; use letters, digits, - _ . /")
+    return text
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _is_name(address: str) -> bool:
+    host = address.rpartition(":")[0]
+    return not address.startswith("unix:") and not host.startswith("[") and not re.fullmatch(r"[0-9.]+", host)
+
+
+def _resolver(settings: Settings) -> str:
+    if not any(_is_name(settings.address(name)) for name in UPSTREAMS):  # type: ignore[arg-type]
+        return ""
+    return f"  resolver {settings.resolver or '127.0.0.11'} valid=2s ipv6=off; resolver_timeout 2s;"
+
+
+def _upstream(name: str, address: str) -> str:
+    server = _path_of_socket(address) if address.startswith("unix:") else address
+    zone, resolve = (f"zone {name} 256k; ", " resolve") if _is_name(address) else ("", "")
+    return (
+        f"  upstream {name} {{ {zone}server {server} max_fails=0{resolve};"
+        " keepalive 64; keepalive_requests 100000; keepalive_timeout 30s; }"
+    )
+
+
+def _path_of_socket(address: str) -> str:
+    return "unix:" + _path(Path(address.removeprefix("unix:")))
+
+
+def _quoted(problem: Problem) -> str:
+    body = problem.body().decode()
+    if "'" in body or "$" in body:
+        raise ValueError("nginx would read this problem otherwise")
+    return f"'{body}\\n'"
+
+
+def _headers(problem: type[Problem], retry: str = "") -> str:
+    more = {
+        401: " add_header WWW-Authenticate 'Bearer realm=\"chipmunk\"' always;",
+        405: ' add_header Allow "GET, HEAD" always;',
+    }
+    retry = retry or (str(problem.retry_after) if problem.retry_after else "")
+    return (
+        "types { } default_type application/problem+json; add_header Cache-Control no-store always;"
+        " add_header X-Content-Type-Options nosniff always;"
+        + more.get(problem.status, "")
+        + (f" add_header Retry-After {retry} always;" if retry else "")
+    )
+
+
+def _early(problem: type[Problem]) -> str:
+    return f"    location = /-/error/{problem.status} {{ internal; {_headers(problem)} return {problem.status} {_quoted(problem())}; }}"
+
+
+def _named(problem: type[Problem]) -> str:
+    headers = "types { } default_type application/problem+json;" if problem is BadRange else _headers(problem)
+    return f"    location @{problem.status} {{ {headers} return {problem.status} {_quoted(problem())}; }}"
+
+
+def _refusal(problem: type[Problem]) -> str:
+    """Two steps, since only an error_page with a number keeps nginx from saying 100 Continue first."""
+    n = problem.status
+    return (
+        f"    location @refused_{n} {{ recursive_error_pages on; error_page {n} ={n} @problem_{n}; return {n}; }}\n"
+        f"    location @problem_{n} {{ {_headers(problem, '$refused_retry')} return {n} $refused_problem; }}"
+    )

@@ -1,0 +1,50 @@
+import pytest
+
+from compressor.sniff import guess_other, sniff
+from tests import pictures
+
+SAMPLES = {
+    "image/jpeg": lambda: pictures.turned(1),
+    "image/png": lambda: pictures.saved(pictures.corners(), "PNG"),
+    "image/gif": lambda: pictures.animation("GIF"),
+    "image/webp": lambda: pictures.saved(pictures.corners(), "WEBP"),
+    "image/avif": lambda: pictures.saved(pictures.corners(), "AVIF"),
+    "image/heic": lambda: pictures.saved(pictures.corners(), "HEIF"),
+    "image/tiff": lambda: pictures.saved(pictures.corners(), "TIFF"),
+    "image/bmp": lambda: pictures.saved(pictures.corners(), "BMP"),
+    "image/x-icon": lambda: pictures.saved(pictures.corners(64, 64), "ICO"),
+    "audio/wav": pictures.wav,
+    "audio/mpeg": pictures.mp3,
+    "audio/flac": pictures.flac,
+}
+
+
+@pytest.mark.parametrize("mime", SAMPLES)
+def test_a_format_is_known_by_its_first_bytes(mime: str) -> None:
+    kind = sniff(SAMPLES[mime]()[:4096])
+    assert kind is not None
+    assert kind.mime == mime
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"\xff",
+        b"<svg xmlns=",
+        b"<!doctype html>",
+        b"PK\3\4",
+        b"BM nothing else",
+        b"RIFF1234AVI ",
+        b"\xff\xff\xff\xff",
+        bytes(64),
+    ],
+)
+def test_anything_else_is_not(head: bytes) -> None:
+    assert sniff(head) is None
+
+
+def test_what_is_not_known_is_guessed_for_downloads_only() -> None:
+    assert guess_other(b"%PDF-1.7", "x").mime == "application/pdf"
+    assert guess_other(b"\0\1\2", "x.html").mime == "application/octet-stream"
+    assert guess_other(b"%PDF-1.7", "x").kind == "file"
