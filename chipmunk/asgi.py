@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -56,6 +56,8 @@ def problem_response(problem: Problem) -> tuple[int, list[tuple[bytes, bytes]], 
         fields.append((b"retry-after", str(problem.retry_after).encode()))
     if problem.status == 401:
         fields.append((b"www-authenticate", b'Bearer realm="chipmunk"'))
+    if "allow" in problem.ids:
+        fields.append((b"allow", ", ".join(cast(list[str], problem.ids["allow"])).encode()))
     return problem.status, fields, body
 
 

@@ -19,6 +19,7 @@ from chipmunk.signing import Seal, digest, same
 
 SCOPES = ("view", "upload", "manage")
 SESSION, API_KEY, OPERATOR = "cms_", "cmk_", "cmo_"
+COOKIE = "chipmunk_session"
 LONGEST = 8192
 
 Scope = Literal["view", "upload", "manage"]

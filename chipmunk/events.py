@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -34,6 +36,18 @@ async def publish(redis: Any, *tags: str) -> None:
         await asyncio.wait_for(redis.publish(CHANNEL, json.dumps(tags)), PUBLISH_SECONDS)
     except (RedisError, OSError, TimeoutError):
         log.warning("revocation not published; gateways find it in the outbox", count=len(tags))
+
+
+@asynccontextmanager
+async def revoking(database: Database, redis: Any) -> AsyncIterator[Connection]:
+    """A transaction; whatever was revoked in it is published once it has committed."""
+    async with database.transaction() as connection:
+        yield connection
+        rows = await connection.fetch(
+            "select distinct tag from revocations where xid = pg_current_xact_id_if_assigned()"
+        )
+    if rows:
+        await publish(redis, *(r["tag"] for r in rows))
 
 
 @dataclass

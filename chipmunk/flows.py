@@ -9,7 +9,7 @@ from uuid import UUID
 
 from chipmunk import events
 from chipmunk.db import Connection
-from chipmunk.errors import NotFound, UnknownFlow
+from chipmunk.errors import Conflict, NotFound, UnknownFlow
 
 GENERAL = "general"
 ROLES = ("viewer", "editor", "admin")
@@ -47,7 +47,12 @@ async def put(
     posting: str | None = None,
     description: str | None = None,
 ) -> tuple[Flow, bool]:
-    """Makes the flow or changes what is not None. Returns it, and whether it is new."""
+    """Makes the flow or changes what is not None. Returns it, and whether it is new.
+
+    Conflict where that would open `general` to strangers or close it to users: uploads go there that name no flow.
+    """
+    if name == GENERAL and (visibility == "public" or posting == "editors"):
+        raise Conflict("The flow general stays private and open to users' posting.", flow=name)
     row = await connection.fetchrow(
         f"""
         insert into flows (app_id, name, square, visibility, posting, description)
@@ -83,10 +88,16 @@ async def page(connection: Connection, app: int, after: str, limit: int) -> list
 
 
 async def delete(connection: Connection, app: int, name: str) -> Flow:
-    """Takes the flow, none of its media. `general` stays: it is where uploads go that name no flow."""
-    flow = await get(connection, app, name)
+    """Takes the flow, none of its media. Conflict for `general`: it is where uploads go that name no flow."""
+    if name == GENERAL:
+        raise Conflict("The flow general stays: it is where uploads go that name no flow.", flow=name)
+    row = await connection.fetchrow(
+        f"delete from flows where app_id = $1 and name = $2 returning {COLUMNS}", app, name
+    )
+    if row is None:
+        raise NotFound("There is no such flow.", flow=name)
+    flow = _flow(row)
     await events.revoke(connection, flow.tag)
-    await connection.execute("delete from flows where id = $1", flow.key)
     return flow
 
 
@@ -102,6 +113,14 @@ async def memberships(connection: Connection, user: int) -> frozenset[int]:
     """The flows that the user is a member of."""
     rows = await connection.fetch("select flow_id from flow_members where user_id = $1", user)
     return frozenset(r["flow_id"] for r in rows)
+
+
+async def names_of_member(connection: Connection, user: int) -> frozenset[str]:
+    """The names of the flows that the user is a member of."""
+    rows = await connection.fetch(
+        "select f.name from flow_members m join flows f on f.id = m.flow_id where m.user_id = $1", user
+    )
+    return frozenset(r["name"] for r in rows)
 
 
 async def postable(connection: Connection, app: int, names: Sequence[str], user: int | None) -> list[Flow]:
@@ -142,15 +161,17 @@ async def take_media(connection: Connection, flow: Flow, media: UUID) -> None:
     await events.revoke(connection, f"media:{media.hex}")
 
 
-async def put_member(connection: Connection, flow: Flow, user: int, role: str) -> None:
-    await connection.execute(
+async def put_member(connection: Connection, flow: Flow, user: int, role: str) -> bool:
+    """Makes the user a member in this role, or changes it. Returns whether they are new."""
+    new: bool = await connection.fetchval(
         """
         insert into flow_members (flow_id, user_id, role) values ($1, $2, $3)
-        on conflict (flow_id, user_id) do update set role = $3
+        on conflict (flow_id, user_id) do update set role = $3 returning (xmax = 0)
         """,
         flow.key, user, role,
     )  # fmt: skip
     await events.revoke(connection, f"user:{user}")
+    return new
 
 
 async def take_member(connection: Connection, flow: Flow, user: int) -> None:

@@ -58,5 +58,19 @@ async def missing(connection: Connection) -> list[str]:
     return [s for s in SERVICES if s not in alive]
 
 
+async def heard(connection: Connection, service: str) -> bool:
+    """Whether a process of `service` on this host has been heard of within 12 s."""
+    found: bool = await connection.fetchval(
+        """
+        select exists (
+            select from heartbeats
+            where service = $1 and starts_with(instance, $2) and seen_at > now() - make_interval(secs => $3)
+        )
+        """,
+        service, f"{socket.gethostname()}-", STALE_SECONDS,
+    )  # fmt: skip
+    return found
+
+
 async def forget_old(connection: Connection) -> None:
     await connection.execute("delete from heartbeats where seen_at < now() - interval '1 hour'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -40,7 +41,7 @@ async def claim(connection: Connection, user: int, key: str, fingerprint: bytes,
         raise KeyReused()
     if row is None or row["answer"] is None:
         raise UploadRunning()
-    answer: Answer = row["answer"]
+    answer: Answer = json.loads(row["answer"])
     return answer
 
 
@@ -76,7 +77,7 @@ async def answer(connection: Connection, user: int, key: str, media: UUID, answe
         update idempotency_keys set answer = $4, expires_at = now() + $5
         where user_id = $1 and key = $2 and media_id = $3 and answer is null returning 1
         """,
-        user, key, media, answer, KEPT,
+        user, key, media, json.dumps(answer), KEPT,
     )  # fmt: skip
     if done is None:
         raise UploadRunning()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -33,6 +34,19 @@ class Job:
     finished_at: datetime | None
 
 
+class _Driver(AsyncpgDriver):
+    """PgQueuer hands a job's headers over as JSON text; our connections encode JSON themselves."""
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        *others, headers = args
+        assert isinstance(headers, list)
+        return await super().fetch(query, *others, [json.loads(h) for h in headers])
+
+
+async def _enter(connection: Connection, kind: str, job: UUID) -> None:
+    await Queries(_Driver(connection)).enqueue(kind, job.hex.encode())
+
+
 def _job(row: object) -> Job:
     return Job(*row)  # type: ignore[misc]
 
@@ -50,7 +64,7 @@ async def enqueue(
         media,
         kind,
     )
-    await Queries(AsyncpgDriver(connection)).enqueue(kind, job.hex.encode())
+    await _enter(connection, kind, job)
     return job
 
 
@@ -114,9 +128,8 @@ async def enqueue_lost(connection: Connection, after: timedelta) -> int:
         """,
         after,
     )
-    queue = Queries(AsyncpgDriver(connection))
     for row in rows:
-        await queue.enqueue(row["kind"], row["id"].hex.encode())
+        await _enter(connection, row["kind"], row["id"])
     return len(rows)
 
 
@@ -136,3 +149,14 @@ async def forget_old(connection: Connection) -> None:
         "delete from pgqueuer_statistics where created < now() - make_interval(days => $1)", KEPT_DAYS
     )
     await connection.execute("delete from jobs where finished_at < now() - make_interval(days => $1)", KEPT_DAYS)
+
+
+async def depths(connection: Connection) -> list[tuple[str, str, int, float]]:
+    """Jobs that have not ended: kind, state, how many, and the age of the oldest in seconds."""
+    rows = await connection.fetch(
+        """
+        select kind, state, count(*), extract(epoch from now() - min(created_at))::float8 from jobs
+        where state in ('queued', 'running') group by kind, state
+        """
+    )
+    return [tuple(r) for r in rows]

@@ -90,16 +90,17 @@ async def create(
     return Link(*row)
 
 
-async def of_media(connection: Connection, media: UUID) -> list[Link]:
-    """The media's links but its standing one, newest first, expired ones included until they are swept."""
+async def of_media(connection: Connection, media: UUID, before: UUID | None, limit: int) -> list[Link]:
+    """The media's links but its standing one, newest first, from just below `before` on; expired ones until swept."""
     rows = await connection.fetch(
         """
         select l.id, l.token, l.media_id, l.audience, u.name, l.original, l.expires_at, l.created_at
         from links l left join users u on u.id = l.user_id
-        where l.media_id = $1 and l.audience <> 'standing' order by l.id desc
+        where l.media_id = $1 and l.audience <> 'standing' and ($2::uuid is null or l.id < $2)
+        order by l.id desc limit $3
         """,
-        media,
-    )
+        media, before, limit,
+    )  # fmt: skip
     return [Link(*r) for r in rows]
 
 

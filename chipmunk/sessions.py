@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -29,7 +30,7 @@ def _token(seal: Seal) -> str:
     return credentials.SESSION + seal.sign(random_identifier())
 
 
-async def create(connection: Connection, seal: Seal, user: int, ttl: timedelta, scopes: list[str]) -> Opened:
+async def create(connection: Connection, seal: Seal, user: int, ttl: timedelta, scopes: Sequence[str]) -> Opened:
     """Opens a session of the user with the row `user`, in the caller's transaction."""
     session, token, entrance = new_id(), _token(seal), seal.sign(random_identifier())
     expires: datetime = await connection.fetchval(
@@ -37,7 +38,7 @@ async def create(connection: Connection, seal: Seal, user: int, ttl: timedelta, 
         insert into sessions (id, user_id, scopes, expires_at) values ($1, $2, $3, now() + $4::interval)
         returning expires_at
         """,
-        session, user, scopes, ttl,
+        session, user, list(scopes), ttl,
     )  # fmt: skip
     await connection.execute("insert into session_tokens (hash, session_id) values ($1, $2)", digest(token), session)
     await connection.execute(

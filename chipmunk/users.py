@@ -116,3 +116,18 @@ async def forget(connection: Connection, key: int) -> bool:
         key,
     )
     return done is not None
+
+
+async def enqueue_purges(connection: Connection) -> int:
+    """Makes jobs for deleted users whom none will purge, and returns how many."""
+    rows = await connection.fetch(
+        """
+        select u.id, u.app_id from users u where u.deleted_at is not null and not exists (
+            select 1 from jobs j where j.user_id = u.id and j.kind = $1 and j.state in ('queued', 'running'))
+        limit 1000
+        """,
+        jobs.PURGE_USER,
+    )
+    for row in rows:
+        await jobs.enqueue(connection, jobs.PURGE_USER, app=row["app_id"], user=row["id"])
+    return len(rows)

@@ -15,13 +15,13 @@ PARTS = ("authorizer", "api")
 def run(part: str) -> None:
     settings = config.load()
     if part == "authorizer":
-        from gateway import authorizer
+        from gateway.authorizer import main as authorizer
 
-        authorizer.main(settings)
+        authorizer(settings)
     else:
-        from gateway.api import app
+        from gateway.api.app import main as api
 
-        app.main(settings)
+        api(settings)
 
 
 def run_both() -> int:

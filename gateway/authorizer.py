@@ -1,4 +1,4 @@
-"""The authorizer: answers nginx's `auth_request`. A plain ASGI callable; the hot path allocates little and logs nothing."""
+"""The authorizer: answers nginx's `auth_request`. A plain ASGI callable whose hot path allocates little and logs nothing."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class Process:
         stack.push_async_callback(database.close)
         polling = Database(await connect(url, most=1, command_seconds=QUERY_SECONDS), acquire_seconds=1.0)
         stack.push_async_callback(polling.close)
-        redis = aioredis.from_url(self._settings.redis_url)  # type: ignore[no-untyped-call]
+        redis = aioredis.from_url(self._settings.redis_url)
         stack.push_async_callback(redis.aclose)
         tags, outbox = Tags(), Outbox(polling)
         await poll(outbox, tags, time.monotonic)

@@ -1,7 +1,7 @@
 """What a gateway remembers, and when it may believe it.
 
-A fact carries the tags that could end it and the time its read began. A tag that arrives at or after that makes it void, so a
-read that began before a revocation arrived is never kept. Nothing is believed unless the last successful poll of the
+A fact carries the tags that could end it and the time its read began. A tag that arrives at or after that makes it
+void, so a read that began before a revocation arrived is never kept. Nothing is believed unless the last successful poll of the
 outbox began less than `BELIEF_SECONDS` ago. Times are those of one monotonic clock, in seconds.
 """
 

@@ -1,4 +1,4 @@
-"""The problems that nginx answers itself: those of `chipmunk.errors` where it has them, and a few that only a web server meets."""
+"""The problems that only a web server meets; the others that nginx answers itself are `chipmunk.errors`'."""
 
 from __future__ import annotations
 

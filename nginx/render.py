@@ -32,9 +32,11 @@ from nginx.errors import BadRange, HeadersTooLarge, PreconditionFailed, Timeout,
 UPSTREAMS = ("authorizer", "api", "compressor")
 BEFORE_A_URI: tuple[type[Problem], ...] = (BadRequest, Timeout, UriTooLong, HeadersTooLarge)
 OWN: tuple[type[Problem], ...] = (
-    Unauthorized, NotFound, MethodNotAllowed, PreconditionFailed, TooLarge, Unsupported, BadRange, RateLimited, Unavailable,
+    Unauthorized, NotFound, MethodNotAllowed, PreconditionFailed, TooLarge, Unsupported, BadRange, RateLimited,
+    Unavailable,
 )  # fmt: skip
 REFUSALS: tuple[type[Problem], ...] = (
+    BadRequest,
     Unauthorized, Forbidden, NotFound, Conflict, LengthRequired, TooLarge, Unsupported, Unprocessable, RateLimited,
     Unavailable, DiskFull,
 )  # fmt: skip
@@ -54,7 +56,7 @@ CALL = """\
       proxy_set_header X-Request-Id $request_id; proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $outer_scheme; proxy_set_header X-Ticket ""; proxy_set_header X-Spool "";
       proxy_connect_timeout 1s; proxy_send_timeout 10s; proxy_read_timeout 90s; proxy_next_upstream {next};
-      add_header X-Request-Id $request_id always;"""
+      add_header X-Request-Id $request_id always;{cors}"""
 
 UPLOAD = """\
       auth_request_set $ticket $upstream_http_x_ticket;
@@ -69,6 +71,24 @@ UPLOAD = """\
       proxy_set_header X-Forwarded-Proto $outer_scheme; proxy_set_header Expect ""; proxy_set_header X-Ticket $ticket;
       proxy_connect_timeout 1s; proxy_send_timeout 60s; proxy_read_timeout 300s; proxy_next_upstream off;
       add_header X-Request-Id $request_id always;"""
+
+# Pages of allowed origins may read answers, refusals among them; a preflight is answered here.
+CORS = (
+    "add_header Vary Origin always;"
+    " add_header Access-Control-Allow-Origin $allowed_origin always;"
+    " add_header Access-Control-Allow-Credentials $allowed_credentials always;"
+    " add_header Access-Control-Expose-Headers $exposed_headers always;"
+    " add_header Access-Control-Allow-Methods $allowed_methods always;"
+    " add_header Access-Control-Allow-Headers $allowed_headers always;"
+    " add_header Access-Control-Max-Age $allowed_seconds always;"
+)
+CORS_MAPS = """\
+  map $http_origin $allowed_origin {{ default ""; {origins} }}
+  map $allowed_origin $allowed_credentials {{ "" ""; default true; }}
+  map $allowed_origin $exposed_headers {{ "" ""; default "Location, Retry-After, X-Request-Id, Preference-Applied"; }}
+  map "$request_method $allowed_origin" $allowed_methods {{ "~^OPTIONS ." "GET, HEAD, POST, PUT, DELETE"; default ""; }}
+  map $allowed_methods $allowed_headers {{ "" ""; default "Authorization, Content-Type, Idempotency-Key, Prefer"; }}
+  map $allowed_methods $allowed_seconds {{ "" ""; default 600; }}"""
 
 
 def render(settings: Settings) -> str:
@@ -91,6 +111,8 @@ def _values(settings: Settings) -> dict[str, str]:
     data = settings.data_dir
     several = any(not settings.address(name).startswith("unix:") for name in UPSTREAMS)  # type: ignore[arg-type]
     again = "error timeout non_idempotent" if several else "off"
+    cors = CORS if settings.origins else ""
+    preflight = "\n      if ($allowed_methods) { return 204; }" if cors else ""
     headers = [*SAFE.values(), f"Cross-Origin-Resource-Policy {settings.resource_policy}"]
     return {
         "workers": settings.nginx_workers,
@@ -110,11 +132,16 @@ def _values(settings: Settings) -> dict[str, str]:
         "trusted": "\n".join(f"  set_real_ip_from {network};" for network in settings.trusted_proxies),
         "trusted_geo": "\n".join(f"    {network} 1;" for network in settings.trusted_proxies),
         "next": again,
-        "call": CALL.format(next=again.replace(" non_idempotent", "")),
-        "upload": UPLOAD,
-        "errors": "\n".join([_early(p) for p in BEFORE_A_URI] + [_named(p) for p in OWN]),
-        "refusals": "\n".join(_refusal(p) for p in REFUSALS),
+        "call": CALL.format(next=again.replace(" non_idempotent", ""), cors=preflight + _indented(cors)),
+        "upload": UPLOAD + _indented(cors),
+        "cors": CORS_MAPS.format(origins=" ".join(f"{o} {o};" for o in settings.origins)) if cors else "",
+        "errors": "\n".join([_early(p) for p in BEFORE_A_URI] + [_named(p, cors) for p in OWN]),
+        "refusals": "\n".join(_refusal(p, cors) for p in REFUSALS),
     }
+
+
+def _indented(line: str) -> str:
+    return f"\n      {line}" if line else ""
 
 
 def _path(path: Path) -> str:
@@ -174,18 +201,19 @@ def _headers(problem: type[Problem], retry: str = "") -> str:
 
 
 def _early(problem: type[Problem]) -> str:
-    return f"    location = /-/error/{problem.status} {{ internal; {_headers(problem)} return {problem.status} {_quoted(problem())}; }}"
+    n = problem.status
+    return f"    location = /-/error/{n} {{ internal; {_headers(problem)} return {n} {_quoted(problem())}; }}"
 
 
-def _named(problem: type[Problem]) -> str:
+def _named(problem: type[Problem], cors: str) -> str:
     headers = "types { } default_type application/problem+json;" if problem is BadRange else _headers(problem)
-    return f"    location @{problem.status} {{ {headers} return {problem.status} {_quoted(problem())}; }}"
+    return f"    location @{problem.status} {{ {headers} {cors} return {problem.status} {_quoted(problem())}; }}"
 
 
-def _refusal(problem: type[Problem]) -> str:
+def _refusal(problem: type[Problem], cors: str) -> str:
     """Two steps, since only an error_page with a number keeps nginx from saying 100 Continue first."""
     n = problem.status
     return (
         f"    location @refused_{n} {{ recursive_error_pages on; error_page {n} ={n} @problem_{n}; return {n}; }}\n"
-        f"    location @problem_{n} {{ {_headers(problem, '$refused_retry')} return {n} $refused_problem; }}"
+        f"    location @problem_{n} {{ {_headers(problem, '$refused_retry')} {cors} return {n} $refused_problem; }}"
     )

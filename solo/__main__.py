@@ -16,9 +16,7 @@ COMMANDS = {"run": run, "servers": run_servers}
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m solo", description="Chipmunk on one machine.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser(
-        "run", help="PostgreSQL, Valkey, nginx, gateway, compressor and workers, until Ctrl-C"
-    )
+    commands.add_parser("run", help="PostgreSQL, Valkey, nginx, gateway, compressor and workers, until Ctrl-C")
     commands.add_parser("servers", help="PostgreSQL and Valkey alone; prints their addresses")
     command = parser.parse_args().command
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -29,8 +30,9 @@ class Logs:
     def event(self, event: str, **facts: object) -> None:
         """One JSON line, in solo.log and on stderr."""
         line = json.dumps({"event": event, **facts, "timestamp": datetime.now(UTC).isoformat()})
-        print(line, file=sys.stderr, flush=True)
-        with self.open("solo") as log:
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError), self.open("solo") as log:
             log.write(line.encode() + b"\n")
 
     def last_line(self, name: str) -> str:
@@ -44,7 +46,7 @@ class Logs:
         return next((line.strip() for line in reversed(lines) if line.strip()), "(nothing)")
 
     def bound(self) -> None:
-        """Moves what has grown too large aside. Children hold their files open to append, so they are cut, not renamed."""
+        """Moves aside what has grown too large. Children hold their files open, so these are cut, not renamed."""
         for path in self._folder.glob("*.log"):
             if path.stat().st_size > LARGEST_BYTES:
                 shutil.copyfile(path, path.with_suffix(".log.1"))

@@ -21,5 +21,5 @@ def folder_of(package: str) -> Path:
 
 
 def plain_environment() -> dict[str, str]:
-    """Ours without any setting of Chipmunk's, secrets among them, and without what steers PostgreSQL's programs."""
+    """Ours, without Chipmunk's settings and their secrets, and without what steers PostgreSQL's programs."""
     return {k: v for k, v in os.environ.items() if not k.startswith((PREFIX, "PG"))}

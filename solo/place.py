@@ -1,4 +1,4 @@
-"""Where the state lies: one data directory, held by one run at a time, owned by the account that servers run as."""
+"""Where the state lies: one data directory, held by one run at a time, owned by whom servers run as."""
 
 from __future__ import annotations
 
@@ -23,19 +23,16 @@ def hold(data_dir: Path) -> IO[bytes]:
     """Makes the directory where there is none, and locks it until the file that is returned is closed."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
-        strangers = [
-            e.name for e in data_dir.iterdir() if not e.name.startswith(".") and e.name != "lost+found"
-        ]
+        strangers = [e.name for e in data_dir.iterdir() if not e.name.startswith(".") and e.name != "lost+found"]
         if strangers and not (data_dir / "lock").exists():
-            raise Refusal(
-                f"{data_dir} holds something else: set CHIPMUNK_DATA_DIR to a directory of Chipmunk's own."
-            )
-        lock = (data_dir / "lock").open("ab")
+            raise Refusal(f"{data_dir} holds something else: set CHIPMUNK_DATA_DIR to a directory of Chipmunk's own.")
+        lock = os.fdopen(os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
     except OSError as e:
         raise Refusal(f"The data directory {data_dir} cannot be written: {e.strerror}.") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        lock.close()
         raise Refusal(
             f"Chipmunk already runs on {data_dir}: end it, or set CHIPMUNK_DATA_DIR and CHIPMUNK_PORT."
         ) from None
@@ -46,9 +43,7 @@ def furnish(data_dir: Path) -> None:
     """The folders below it, private; a Refusal where the disk is too full to begin."""
     needed = LATER_BYTES if (data_dir / "keys").exists() else FIRST_START_BYTES
     if (free := shutil.disk_usage(data_dir).free) < needed:
-        raise Refusal(
-            f"{data_dir} has {free // MIB} MiB left on its disk and needs {needed // MIB}: make room there."
-        )
+        raise Refusal(f"{data_dir} has {free // MIB} MiB left on its disk and needs {needed // MIB}: make room there.")
     try:
         for name in FOLDERS:
             (data_dir / name).mkdir(exist_ok=True, mode=0o700)
@@ -57,15 +52,16 @@ def furnish(data_dir: Path) -> None:
 
 
 def give(data_dir: Path, account: Account) -> None:
-    """Makes everything of ours below it the account's, the top last, so that an interrupted change is seen and redone."""
+    """Makes all of ours below it the account's: the top last, so that an interrupted change is made again."""
     if data_dir.stat().st_uid == account.uid:
         return
-    for name in (*FOLDERS, "postgres"):
-        for folder, _, files in os.walk(data_dir / name, topdown=False):
-            for path in (*(Path(folder) / file for file in files), Path(folder)):
+    for top in (data_dir / name for name in (*FOLDERS, "postgres")):
+        for folder, folders, files in os.walk(top, topdown=False) if not top.is_symlink() else ():
+            for path in (Path(folder, name) for name in (*files, *folders)):
                 os.chown(path, account.uid, account.gid, follow_symlinks=False)
-    for path in (data_dir / "lock", data_dir):
-        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+    for path in (*(data_dir / name for name in (*FOLDERS, "postgres", "lock")), data_dir):
+        if path.exists():
+            os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
 def clear(settings: Settings) -> None:
@@ -83,7 +79,7 @@ def clear(settings: Settings) -> None:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Takes the port for nginx, which is handed these sockets: so that it needs no root, and none is refused while it restarts."""
+    """Takes the port for nginx, which then needs no root for it, and while it restarts connections wait."""
     sockets = []
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(

@@ -1,4 +1,4 @@
-"""Root gives itself up: the account that servers run as, and a view of the disk in which that account can move."""
+"""Root gives itself up: whom it becomes, and a view of the disk in which that account can move."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def account(name: str) -> Account | None:
         return None
     found = _lookup(name) or _create(name) or _lookup("nobody")
     if found is None:
-        raise Refusal(
-            f"There is no user {name}, and none could be made: create it, or name another in CHIPMUNK_USER."
-        )
+        raise Refusal(f"There is no user {name}, and none could be made: create it, or name another in CHIPMUNK_USER.")
     if found.uid == 0:
         raise Refusal("CHIPMUNK_USER must not be root: servers that do not need root do not get it.")
     return found
@@ -51,9 +49,7 @@ def _create(name: str) -> Account | None:
     if useradd is None:
         return None
     options = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-    subprocess.run(
-        [useradd, *options, "--shell", "/usr/sbin/nologin", name], check=False, capture_output=True
-    )
+    subprocess.run([useradd, *options, "--shell", "/usr/sbin/nologin", name], check=False, capture_output=True)
     return _lookup(name)
 
 
@@ -68,9 +64,9 @@ def become(account: Account, home: Path) -> None:
 def open_the_way(account: Account, paths: Iterable[Path]) -> None:
     """Let the account reach these directories, all readable in themselves, whatever stands above them.
 
-    Where a directory above is closed to it, such as a 0700 /root, this process moves into a mount namespace of its
-    own in which an empty directory covers the closed one and holds nothing but the given paths. Every path stays
-    what it was, and nobody outside sees any of it.
+    Where a directory above is closed to it, such as a 0700 /root, this process moves into a mount namespace of
+    its own, in which an empty directory covers the closed one and holds nothing but the given paths. Every path
+    stays what it was, and nobody outside sees any of it.
     """
     wanted = _topmost(paths)
     if (closed := _first_closed(account, wanted)) is None:
@@ -83,10 +79,10 @@ def open_the_way(account: Account, paths: Iterable[Path]) -> None:
                 raise Refusal(f"{account.name} may not read {closed}: chmod -R go+rX {closed}")
             _cover(closed, {path: handle for path, handle in handles.items() if closed in path.parents})
             closed = _first_closed(account, wanted)
-    except PermissionError:
+    except OSError:
         raise Refusal(
-            f"{account.name}, whom the servers run as, cannot enter {closed}, and this machine permits no mounts: "
-            "put the clone and its data where every user may go, such as /opt, or start as an ordinary user."
+            f"{account.name}, whom the servers run as, cannot enter {closed}, and mounts are not permitted here: "
+            "put the clone and its data where all users may go, such as /opt, or start as an ordinary user."
         ) from None
     for handle in handles.values():
         os.close(handle)
@@ -95,9 +91,7 @@ def open_the_way(account: Account, paths: Iterable[Path]) -> None:
 
 def _topmost(paths: Iterable[Path]) -> list[Path]:
     """Each path as named and as it really is, in order of depth."""
-    return sorted(
-        {way for path in paths for way in (path.absolute(), path.resolve())}, key=lambda p: len(p.parts)
-    )
+    return sorted({way for path in paths for way in (path.absolute(), path.resolve())}, key=lambda p: len(p.parts))
 
 
 def _first_closed(account: Account, paths: list[Path]) -> Path | None:

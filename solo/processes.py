@@ -1,17 +1,20 @@
-"""Processes as Linux tells of them: starting one that cannot outlive us, and ending what an earlier run left."""
+"""Processes as Linux knows them: one that cannot outlive us, and what an earlier run left."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from solo.service import Service
 
 PR_SET_PDEATHSIG = 1
 LEFTOVER_SECONDS = 4.0
@@ -25,33 +28,24 @@ class Seen:
     started: int
 
 
-def spawn(
-    command: Sequence[str],
-    environment: Mapping[str, str],
-    output: IO[bytes],
-    *,
-    sockets: Sequence[int] = (),
-    death_signal: signal.Signals = signal.SIGTERM,
-    nice: int = 0,
-) -> subprocess.Popen[bytes]:
-    """Starts a process in a session of its own that the kernel signals when this one dies, however it dies."""
+def spawn(service: Service, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Starts a process, in a session of its own, that the kernel signals when this one dies, however it dies."""
     libc, parent = ctypes.CDLL(None), os.getpid()
 
     def before_exec() -> None:
-        os.nice(nice)
-        libc.prctl(PR_SET_PDEATHSIG, int(death_signal))
+        os.nice(service.nice)
+        libc.prctl(PR_SET_PDEATHSIG, int(service.death_signal))
         if os.getppid() != parent:
             os._exit(1)
 
     return subprocess.Popen(
-        command,
-        env=dict(environment),
+        service.command,
+        env=dict(service.environment),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        pass_fds=sockets,
-        umask=0o077,
+        pass_fds=service.sockets,
         preexec_fn=before_exec,
     )
 
@@ -90,38 +84,48 @@ class Ledger:
         self._path = path
 
     def write(self, children: Mapping[str, int]) -> None:
+        """Replaces the book; the old one stays where the disk is full."""
         rows = {name: found.__dict__ for name, pid in children.items() if (found := seen(pid))}
         fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps({"boot": _boot(), "children": rows}))
-        fresh.replace(self._path)
+        with contextlib.suppress(OSError):
+            fresh.write_text(json.dumps({"boot": _boot(), "children": rows}))
+            fresh.replace(self._path)
 
     def end_leftovers(self) -> list[str]:
-        """Ends what still runs of an earlier start, KILL after a few seconds; the names of what there was."""
-        left = self._left()
-        for name, leader in left.items():
+        """Ends what still runs of an earlier start, with KILL after a few seconds; the names of what there was."""
+        left = {row.pid: name for name, row in self._read().items() if self._is_left(row)}
+        for leader, name in left.items():
             signal_group(leader, signal.SIGINT if name == "postgres" else signal.SIGTERM)
         deadline = time.monotonic() + LEFTOVER_SECONDS
-        while (
-            still := [leader for leader in left.values() if group(leader)]
-        ) and time.monotonic() < deadline:
+        while still := [leader for leader in left if group(leader)]:
+            if time.monotonic() > deadline:
+                for leader in still:
+                    signal_group(leader, signal.SIGKILL)
             time.sleep(0.02)
-        for leader in still:
-            signal_group(leader, signal.SIGKILL)
-        return list(left)
+        return list(left.values())
 
-    def _left(self) -> dict[str, int]:
+    def _read(self) -> dict[str, Seen]:
         try:
             book = json.loads(self._path.read_text())
-            rows = (
-                {name: Seen(**row) for name, row in book["children"].items()}
-                if book["boot"] == _boot()
-                else {}
-            )
+            rows = {name: Seen(**row) for name, row in book["children"].items()}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
-        return {
-            name: row.pid for name, row in rows.items() if seen(row.pid) in (row, None) and group(row.pid)
-        }
+        return rows if book["boot"] == _boot() else {}
+
+    def _is_left(self, row: Seen) -> bool:
+        """Whether its group still lives, the first of it or only others, and is no later one with the same number.
+
+        What the owner of the book may not signal, root does not signal in its name.
+        """
+        owner = self._path.stat().st_uid
+        return seen(row.pid) in (row, None) and any(_owner(pid) == owner for pid in group(row.pid))
+
+
+def _owner(pid: int) -> int | None:
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return None
 
 
 def _boot() -> str:

@@ -10,13 +10,12 @@ from typing import Any
 from chipmunk.config import Settings
 
 STEPS = """
-Make a user, upload a picture, and open the address that the third command prints in a browser:
+Paste these: they make a user, upload a picture of yours, and print an address that shows it in a browser.
 
-  curl -X PUT {url}/v1/users/alice -H "Authorization: Bearer $(cat {key})" -H 'Content-Type: application/json' -d '{{}}'
-
-  curl -T photo.jpg "{url}/v1/media?user=alice&filename=photo.jpg" -H "Authorization: Bearer $(cat {key})" | tee uploaded.json
-
-  curl -s -X POST {url}/v1/sessions -H "Authorization: Bearer $(cat {key})" -H 'Content-Type: application/json' \\
+  KEY=$(cat {key}) URL={url}
+  curl -X PUT $URL/v1/users/alice -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' -d '{{}}'
+  curl -T photo.jpg "$URL/v1/media?user=alice&filename=photo.jpg" -H "Authorization: Bearer $KEY" | tee uploaded.json
+  curl $URL/v1/sessions -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \\
     -d '{{"user": "alice", "ttl_seconds": 3600}}' | python3 -c 'import json, sys; \\
     print(json.load(sys.stdin)["enter_url"] + "?next=" + json.load(open("uploaded.json"))["url"] + "5/")'
 """
@@ -38,9 +37,7 @@ class Screen:
             self._status.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._status:
             self._status.stop()
 
@@ -52,7 +49,8 @@ class Screen:
             print(text, flush=True)
 
     def ready(self, settings: Settings, fresh: dict[str, str]) -> None:
-        """The address, the keys' places, and commands to paste; the keys themselves once, to a terminal only."""
+        """The address, where the keys are, and commands to paste; the keys themselves once, on a terminal."""
+        self.__exit__(None, None, None)
         seconds = time.monotonic() - self._began
         print(f"\nChipmunk is ready after {seconds:.1f} s at {settings.base_url}   (Ctrl-C stops it)")
         print(f"Keys: {settings.data_dir / 'keys'}   Logs: {settings.log_dir}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from chipmunk.config import PREFIX, Settings
+from nginx.render import render
 from solo.packages import PROJECT, folder_of, plain_environment
 from solo.postgres import postgres
 from solo.refusal import Refusal
@@ -58,8 +59,6 @@ def ours(settings: Settings) -> list[Service]:
 def nginx(settings: Settings, sockets: Sequence[socket.socket]) -> Service:
     """nginx on sockets that are open already, taken over as one nginx takes them over from another."""
     folder, handles = settings.data_dir / "nginx", [taken.fileno() for taken in sockets]
-    from nginx.render import render
-
     (folder / "nginx.conf").write_text(render(settings))
     words = ["-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
     return Service(

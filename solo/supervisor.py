@@ -72,10 +72,10 @@ class Supervisor:
         await self._ready(child)
 
     async def stop(self, *orders: tuple[Sequence[str], float]) -> None:
-        """Ends the services whose names begin with these words, order by order, each with its seconds; then all others."""
+        """Ends services by the beginnings of their names, each lot with its seconds, and then all others."""
         for words, seconds in (*orders, (("",), 1.0)):
             chosen = [c for word in words for c in self._children if c.service.name.startswith(word)]
-            await asyncio.gather(*(self._stop(child, seconds) for child in dict.fromkeys(chosen)))
+            await asyncio.gather(*(self._stop(child, seconds) for child in chosen))
 
     def _begin(self, service: Service) -> Child:
         child = Child(service, self._spawn(service))
@@ -85,31 +85,21 @@ class Supervisor:
 
     def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
         with self._logs.open(service.name) as output:
-            return spawn(
-                service.command,
-                service.environment,
-                output,
-                sockets=service.sockets,
-                death_signal=service.death_signal,
-                nice=service.nice,
-            )
+            return spawn(service, output)
 
     def _forget(self, child: Child) -> None:
         self._children.remove(child)
         self._record()
 
     def _record(self) -> None:
-        self._ledger.write(
-            {c.service.name: c.process.pid for c in self._children if c.process.returncode is None}
-        )
+        self._ledger.write({c.service.name: c.process.pid for c in self._children})
 
     async def _end_of(self, child: Child) -> int:
         """The exit status, when it comes."""
         while (status := child.process.poll()) is None:
             self._changed.clear()
-            if child.process.poll() is None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), 0.5)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), 0.25)
         return status
 
     async def _keep(self, child: Child) -> None:
@@ -124,7 +114,10 @@ class Supervisor:
             self._logs.event("child died", name=child.service.name, status=status, restart_in=round(delay, 1))
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
-            child.process, child.since = self._spawn(child.service), time.monotonic()
+            try:
+                child.process, child.since = self._spawn(child.service), time.monotonic()
+            except OSError as e:
+                self._logs.event("child not started", name=child.service.name, reason=e.strerror)
             self._record()
 
     async def _ready(self, child: Child) -> None:
@@ -141,15 +134,13 @@ class Supervisor:
         child.is_stopping = True
         if child.keeper and child.process.poll() is not None:
             child.keeper.cancel()
-        for number, patience in (
-            (child.service.stop_signal, seconds),
-            (child.service.death_signal, LAST_SECONDS),
-        ):
+        service = child.service
+        for number, patience in ((service.stop_signal, seconds), (service.death_signal, LAST_SECONDS)):
             if child.process.poll() is None:
                 os.kill(child.process.pid, number)
                 await self._wait(child, patience)
         if child.process.poll() is None:
-            self._logs.event("child killed", name=child.service.name, after=seconds)
+            self._logs.event("child killed", name=service.name, after_seconds=seconds)
         signal_group(child.process.pid, signal.SIGKILL)
         await self._end_of(child)
         if child.keeper:

@@ -41,7 +41,20 @@ class App:
 
     def __init__(self, system: System, timeout: float = 60) -> None:
         self.system = system
-        self.http = httpx.Client(base_url=system.url, headers=system.app, timeout=timeout)
+        self._timeout, self._clients = timeout, list[httpx.Client]()
+        self.http = self._client(system.app)
+
+    def __enter__(self) -> App:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._clients:
+            client.close()
+
+    def _client(self, headers: dict[str, str]) -> httpx.Client:
+        client = httpx.Client(base_url=self.system.url, headers=headers, timeout=self._timeout)
+        self._clients.append(client)
+        return client
 
     def user(self, **fields: object) -> str:
         name = fresh("user")
@@ -81,10 +94,10 @@ class App:
     def viewer(self, user: str, **fields: object) -> httpx.Client:
         """A client that is logged in as the user."""
         token = self.session(user, **fields)["token"]
-        return httpx.Client(base_url=self.system.url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        return self._client({"Authorization": f"Bearer {token}"})
 
     def anonymous(self) -> httpx.Client:
-        return httpx.Client(base_url=self.system.url, timeout=30)
+        return self._client({})
 
 
 def media_folder(system: System, media: str) -> Path:

@@ -19,13 +19,9 @@ NUMBERS = count(1)
 
 @pytest.fixture(scope="session")
 def _servers() -> Iterator[dict[str, str]]:
-    with scratch() as folder:
-        solo = Solo("servers", folder / "data")
-        try:
-            solo.wait_for("CHIPMUNK_REDIS_URL=")
-            yield dict(line.split("=", 1) for line in solo.output.splitlines() if line.startswith("CHIPMUNK_"))
-        finally:
-            solo.stop()
+    with scratch() as folder, Solo("servers", folder / "data") as solo:
+        solo.wait_for("CHIPMUNK_REDIS_URL=")
+        yield dict(line.split("=", 1) for line in solo.output.splitlines() if line.startswith("CHIPMUNK_"))
 
 
 @pytest.fixture(scope="session")
@@ -60,12 +56,10 @@ def database(postgres_url: str, _template: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
     """The whole system, running; one for all tests, so users and flows of a test have names of its own."""
-    with scratch() as folder:
-        system = System(folder / "data", origins="https://app.example", default_quota_bytes=10**9)
-        try:
-            yield system
-        finally:
-            assert system.stop() == 0, system.output
+    settings = {"origins": "https://app.example", "default_quota_bytes": 10**9}
+    with scratch() as folder, System(folder / "data", **settings) as system:
+        yield system
+        assert system.stop() == 0, system.output
 
 
 def _other(url: str, name: str) -> str:

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from chipmunk import config
 from solo.packages import PROJECT
@@ -66,6 +67,13 @@ class Solo:
                 stderr=subprocess.STDOUT,
             )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+
     @property
     def output(self) -> str:
         return self._output.read_text()
@@ -75,7 +83,7 @@ class Solo:
             assert self.process.poll() is None, self.output
             return words in self.output
 
-        until(said, START_SECONDS, f"{words!r} in the output of {self.process.args}")
+        until(said, START_SECONDS, f"{words!r} in the output of {self.data_dir}")
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 import zlib
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -20,8 +21,9 @@ from tests.harness import System, until
 
 
 @pytest.fixture(scope="module")
-def app(system: System) -> App:
-    return App(system)
+def app(system: System) -> Iterator[App]:
+    with App(system) as app:
+        yield app
 
 
 @pytest.fixture(scope="module")

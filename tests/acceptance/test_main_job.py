@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
 import httpx
 import pytest
 from PIL import Image
 
 from tests.client import App, disk_bytes, fresh, media_folder, photo
-from tests.harness import System
+from tests.harness import System, until
 
 SIDES = (10, 40, 160, 320, 640, 1080)
 
 
 @pytest.fixture(scope="module")
-def app(system: System) -> App:
-    return App(system)
+def app(system: System) -> Iterator[App]:
+    with App(system) as app:
+        yield app
 
 
 def size(answer: httpx.Response) -> tuple[str, int, int]:
@@ -85,8 +87,6 @@ def test_a_deleted_user_takes_everything_along_and_the_name_inherits_nothing(app
     assert app.http.put(f"/v1/users/{user}", json={}).status_code == 201
     assert app.standing(user)["used_bytes"] == 0
     job = answer.json()["job"]
-    from tests.harness import until
-
     until(lambda: app.http.get(f"/v1/jobs/{job}").json()["state"] == "completed", 20, "the purge")
     assert not media_folder(app.system, media["id"]).exists()
     assert app.viewer(user).get(f"{media['url']}3/").status_code == 404

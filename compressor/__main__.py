@@ -1,0 +1,27 @@
+"""`python -m compressor`: the write side, until SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from chipmunk import config, logs, metrics
+from chipmunk.errors import SettingsError
+from chipmunk.serving import serve
+
+
+def main() -> None:
+    os.umask(0o077)
+    try:
+        settings = config.load()
+    except SettingsError as e:
+        sys.exit(str(e))
+    metrics.setup(settings)
+    logs.configure(settings, "compressor")
+    from compressor.app import create
+
+    serve(create(settings), settings.address("compressor"))
+
+
+if __name__ == "__main__":
+    main()

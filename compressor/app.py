@@ -1,0 +1,190 @@
+"""The write side's HTTP: uploads, their pre-check, deleting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from uuid import UUID
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from chipmunk import asgi, events, guards, heartbeats, ids, media, metrics, quotas
+from chipmunk.config import Settings
+from chipmunk.errors import (
+    BadRequest,
+    Busy,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    QuotaExceeded,
+    Unavailable,
+)
+from compressor import asking, filenames, purge
+from compressor.admission import admit, precheck
+from compressor.answers import media_answer
+from compressor.asking import Asking
+from compressor.doors import data_uri, multipart, raw
+from compressor.ingest import Stored, Upload, ingest
+from compressor.parts import Parts, assembled
+from compressor.waiting import climbed
+
+DOORS = {"raw": raw.take, "multipart": multipart.take, "json": data_uri.take}
+
+
+async def livez(_: Request) -> Response:
+    return Response("alive\n", media_type="text/plain", headers={"cache-control": "no-store"})
+
+
+async def check(request: Request) -> Response:
+    """nginx asks before it reads a body. It knows 204 and 403 alone, so a refusal's true status travels in headers."""
+    try:
+        ticket = await precheck(_parts(request), asking.of_precheck(asgi.headers(request.scope)))
+    except Problem as e:
+        _count_refusal(e)
+        metrics.UPLOADS.labels("precheck", e.code).inc()
+        fields = {"x-status": str(e.status), "x-problem": e.body().decode(), "cache-control": "no-store"}
+        if e.retry_after is not None:
+            fields["x-retry-after"] = str(e.retry_after)
+        return Response(status_code=403, headers=fields)
+    return Response(status_code=204, headers={} if ticket is None else {"x-ticket": ticket.hex})
+
+
+async def done(request: Request) -> Response:
+    """nginx says that a request has ended, however it did: what its pre-check reserved goes, unless it was settled."""
+    ticket = ids.parse_id(request.headers.get("x-ticket", ""))
+    if ticket is not None:
+        async with _parts(request).database.connection() as connection:
+            await quotas.release(connection, ticket)
+    return Response(status_code=204)
+
+
+async def upload(request: Request) -> Response:
+    parts, began = _parts(request), time.monotonic()
+    asked = asking.of_upload(asgi.headers(request.scope), request.method, request.url.query)
+    try:
+        taken, stored = await _received(parts, asked, request)
+    except Problem as e:
+        _count_refusal(e)
+        metrics.UPLOADS.labels(asked.door, e.code).inc()
+        raise
+    except ClientDisconnect:
+        metrics.UPLOADS.labels(asked.door, "aborted").inc()
+        raise BadRequest("The body ended early.") from None
+    metrics.UPLOADS.labels(asked.door, "replayed" if stored.replayed else "stored").inc()
+    metrics.UPLOAD_BYTES.labels(asked.door).inc(taken.length)
+    metrics.UPLOAD_SECONDS.labels(asked.door).observe(time.monotonic() - began)
+    return await _created(parts, asked, taken.app, stored)
+
+
+async def _received(parts: Parts, asked: Asking, request: Request) -> tuple[Upload, Stored]:
+    """Takes the body in by its door and ingests it. What nginx has not checked before is checked here."""
+    ticket = asked.ticket if asked.spool is not None else await precheck(parts, asked)
+    try:
+        async with parts.inbox.folder() as folder:
+            arrived = await DOORS[asked.door](parts.settings, parts.inbox, asked, request.stream(), folder)
+            joined = asked.with_body(arrived.fields)
+            taken = await _upload(parts, joined, folder, arrived.length, ticket)
+            return taken, await ingest(parts, taken)
+    except BaseException:
+        if ticket is not None:
+            await asyncio.shield(_release(parts, ticket))
+        raise
+
+
+async def _upload(parts: Parts, asked: Asking, folder: Path, length: int, ticket: UUID | None) -> Upload:
+    admitted = await admit(parts, asked)
+    if admitted.user is None:
+        raise BadRequest("With an API key the query or the body names the user.")
+    return Upload(
+        folder=folder,
+        length=length,
+        app=admitted.caller.app_id,
+        user=admitted.user,
+        flows=admitted.flows,
+        filename=filenames.clean(asked.fields.filename),
+        ticket=ticket,
+        key=asked.key,
+    )
+
+
+async def _created(parts: Parts, asked: Asking, app: int, stored: Stored) -> Response:
+    answer, identifier = stored.answer, UUID(hex=stored.answer["id"])
+    headers = {"location": f"/v1/media/{identifier.hex}", "cache-control": "no-store"}
+    if stored.replayed:
+        headers["idempotent-replayed"] = "true"
+    if asked.wait is not None:
+        found = await climbed(parts, app, identifier, asked.wait)
+        answer = answer if found is None else media_answer(found, parts.links)
+        headers["preference-applied"] = "wait"
+    return JSONResponse(answer, 201, headers)
+
+
+async def delete(request: Request) -> Response:
+    parts, headers = _parts(request), asgi.headers(request.scope)
+    identifier = ids.parse_id(request.path_params["media"])
+    given, origin = asking.credential(headers), headers.get("origin")
+    guards.key_in_browser(given, origin)
+    caller = await parts.authenticator.need(parts.database, given, parts.now())
+    guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
+    caller.need("manage")
+    if identifier is None:
+        raise NotFound("There is no such media.")
+    async with parts.database.transaction() as connection:
+        job = await media.delete(connection, caller.app_id, identifier, caller.user_id)
+    await events.publish(parts.redis, f"media:{identifier.hex}")
+    await purge.now(parts, identifier, job)
+    return Response(status_code=204, headers={"cache-control": "no-store"})
+
+
+async def _release(parts: Parts, ticket: UUID) -> None:
+    with suppress(Unavailable):
+        async with parts.database.connection() as connection:
+            await quotas.release(connection, ticket)
+
+
+def _count_refusal(problem: Problem) -> None:
+    if isinstance(problem, QuotaExceeded | Busy):
+        metrics.QUOTA_REFUSALS.labels(problem.code).inc()
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+async def _unknown(_: Request, error: Exception) -> Response:
+    """Starlette's own refusals, as problems."""
+    raise MethodNotAllowed() if getattr(error, "status_code", 404) == 405 else NotFound()
+
+
+ROUTES = [
+    Route("/livez", livez),
+    Route("/-/precheck", check),
+    Route("/-/done", done),
+    Route("/v1/media", upload, methods=["POST", "PUT"]),
+    Route("/v1/media/{media}", delete, methods=["DELETE"]),
+]
+
+
+def create(settings: Settings) -> Starlette:
+    """The write side's ASGI app."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with assembled(settings) as parts, heartbeats.beating(parts.database, "compressor"):
+            app.state.parts = parts
+            yield
+
+    return Starlette(
+        routes=ROUTES,
+        lifespan=lifespan,
+        middleware=[Middleware(asgi.Edge, service="compressor")],
+        exception_handlers={404: _unknown, 405: _unknown},
+    )

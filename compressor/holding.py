@@ -1,0 +1,91 @@
+"""What an upload holds while it is ingested: its reservation, its Idempotency-Key, and the place of its folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import structlog
+
+from chipmunk import idempotency, ids, media, quotas
+from chipmunk.errors import Problem, Unavailable
+from chipmunk.idempotency import Answer
+from compressor.inbox import DiskFailed, disk
+from compressor.parts import Parts
+
+RENEW_SECONDS = 30.0
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """`media` is the id that the upload will have. `answer` is there where its key has been answered before."""
+
+    parts: Parts
+    user: int
+    media: UUID
+    key: str | None
+    answer: Answer | None = None
+
+    async def committed(self) -> bool:
+        """Whether the media is stored; the answer is final, since without its reservation nothing can store it."""
+        async with self.parts.database.connection() as connection:
+            await quotas.release(connection, self.media)
+            return await media.exists(connection, self.media)
+
+    async def renew(self) -> None:
+        async with self.parts.database.connection() as connection:
+            await quotas.renew(connection, self.user, self.media)
+            if self.key is not None:
+                await idempotency.keep(connection, self.user, self.key, self.media)
+
+    async def undo(self) -> None:
+        """Gives everything back and takes the folder, unless the media is stored after all.
+
+        Where PostgreSQL cannot be asked nothing is taken: the reservation runs out, and the sweep takes the folder.
+        """
+        try:
+            if await self.committed():
+                return
+            if self.key is not None:
+                async with self.parts.database.connection() as connection:
+                    await idempotency.drop(connection, self.user, self.key, self.media)
+            with disk():
+                await self.parts.store.delete(f"{ids.folder(self.media)}/")
+        except (Problem, DiskFailed):
+            log.warning("an upload could not be undone now; the sweep will", media=self.media.hex)
+
+
+@asynccontextmanager
+async def holding(
+    parts: Parts, user: int, length: int, size: int, ticket: UUID | None, key: str | None, fingerprint: bytes
+) -> AsyncIterator[Hold]:
+    """Holds `size` bytes and the key until the media is stored, and gives them back where it is not."""
+    async with parts.database.connection() as connection:
+        ticketed = ticket is not None and await quotas.renew(connection, user, ticket) is not None
+    hold = Hold(parts, user, ticket if ticket is not None and ticketed else ids.new_id(), key)
+    renewing, stored = asyncio.create_task(_renew(hold)), False
+    try:
+        if key is not None:
+            async with parts.database.connection() as connection:
+                hold = replace(hold, answer=await idempotency.claim(connection, user, key, fingerprint, hold.media))
+        if hold.answer is None and ticketed:
+            await quotas.resize(parts.database, hold.media, size)
+        elif hold.answer is None:
+            await quotas.reserve(parts.database, user, size, length, media=hold.media)
+        yield hold
+        stored = hold.answer is None
+    finally:
+        renewing.cancel()
+        if not stored:
+            await asyncio.shield(hold.undo())
+
+
+async def _renew(hold: Hold) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        with suppress(Unavailable):
+            await hold.renew()

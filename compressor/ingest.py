@@ -1,0 +1,155 @@
+"""The one path on which a file becomes a media, whichever door it came by.
+
+What is known to be there for good comes first: the file in its place, then the row. So a row without its file cannot
+happen, and a file without its row is undone here or swept up later. See docs/decisions/0005-ingest-order.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from chipmunk import idempotency, ids, media, metrics, quotas
+from chipmunk.errors import EmptyFile, TooLarge, Unavailable, UnknownFlow, Unsupported
+from chipmunk.flows import Flow
+from chipmunk.idempotency import Answer
+from compressor import filenames, ladder, sniff
+from compressor.answers import media_answer
+from compressor.holding import Hold, holding
+from compressor.inbox import ORIGINAL, disk
+from compressor.parts import Parts
+from compressor.tasks import Begun
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body that has arrived, as the file `0` of a folder of its own, and all that was said about it."""
+
+    folder: Path
+    length: int
+    app: int
+    user: int
+    flows: list[Flow]
+    filename: str | None
+    ticket: UUID | None
+    key: str | None
+
+    @property
+    def original(self) -> Path:
+        return self.folder / ORIGINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The answer's media; `replayed` where an earlier upload under the same key gave it."""
+
+    answer: Answer
+    replayed: bool
+
+
+async def ingest(parts: Parts, upload: Upload) -> Stored:
+    """Stores the upload, or leaves nothing of it behind."""
+    if upload.length == 0:
+        raise EmptyFile()
+    if upload.length > parts.settings.max_file_bytes:
+        raise TooLarge(limit_bytes=parts.settings.max_file_bytes)
+    with disk():
+        kind = await asyncio.to_thread(_recognised, parts, upload)
+        sha256 = await asyncio.to_thread(_digest, upload.original)
+    size = upload.length + ladder.still_cap(upload.length)
+    fingerprint = _fingerprint(upload, sha256)
+    async with holding(parts, upload.user, upload.length, size, upload.ticket, upload.key, fingerprint) as hold:
+        if hold.answer is not None:
+            return Stored(hold.answer, replayed=True)
+        begun = await _begin(parts, upload, kind)
+        if begun.frames > 1:
+            size = upload.length + ladder.animated_cap(upload.length)
+            await quotas.resize(parts.database, hold.media, size)
+        new = _new(upload, hold.media, begun, sha256, kind.extension)
+        with disk():
+            await parts.store.place(upload.folder, ids.folder(new.id))
+        answer = await _commit(parts, upload, hold, new, begun.has_picture, size)
+        metrics.count_rungs(new.rungs)
+        return Stored(answer, replayed=False)
+
+
+def _recognised(parts: Parts, upload: Upload) -> sniff.Kind:
+    """What the content says that it is, or Unsupported; a further type where the settings allow it."""
+    with upload.original.open("rb") as file:
+        head = file.read(sniff.HEAD_BYTES)
+    found = sniff.sniff(head)
+    if found is not None:
+        return found
+    other = sniff.guess_other(head, upload.filename or "")
+    if not _allowed(parts.settings.allowed_types, other.mime):
+        raise Unsupported()
+    return other
+
+
+def _allowed(types: tuple[str, ...], mime: str) -> bool:
+    return not {"*/*", f"{mime.partition('/')[0]}/*", mime}.isdisjoint(types)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _fingerprint(upload: Upload, sha256: bytes) -> bytes:
+    """What makes an upload under an Idempotency-Key the same: its bytes, its name and its flows."""
+    said = "\0".join([upload.filename or "", *(f.id for f in upload.flows)])
+    return hashlib.sha256(sha256 + said.encode()).digest()
+
+
+async def _begin(parts: Parts, upload: Upload, kind: sniff.Kind) -> Begun:
+    """Makes the first rungs beside the original. Other than pictures and music is looked into no further."""
+    if kind.kind == "file":
+        return Begun(kind.kind, kind.mime)
+    with disk():
+        return await parts.decoders.begin(
+            upload.original, kind, upload.folder, upload.flows[0].square, ladder.still_cap(upload.length)
+        )
+
+
+def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extension: str) -> media.New:
+    return media.New(
+        id=identifier,
+        app_id=upload.app,
+        owner_id=upload.user,
+        kind=begun.kind,
+        mime=begun.mime,
+        filename=upload.filename or filenames.default(begun.kind, extension),
+        width=begun.width,
+        height=begun.height,
+        bytes=upload.length,
+        sha256=sha256,
+        placeholder=begun.placeholder,
+        square=upload.flows[0].square,
+        rungs=[{"quality": r.quality, "width": r.width, "height": r.height, "bytes": r.bytes} for r in begun.rungs],
+        tags=begun.tags,
+        flow_ids=tuple(f.key for f in upload.flows),
+    )
+
+
+async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, climbing: bool, size: int) -> Answer:
+    """The one transaction that makes it a media. Where its outcome was lost with the connection, finds it out."""
+    kept = size - new.total_bytes if climbing else 0
+    try:
+        async with parts.database.transaction() as connection:
+            if not await quotas.settle(connection, upload.user, new.id, new.total_bytes, kept, 1):
+                raise Unavailable("The upload lost its place; send it again.")
+            await media.insert(connection, new, climbing=climbing)
+            answer = media_answer(await media.get(connection, upload.app, new.id, None), parts.links)
+            if upload.key is not None:
+                await idempotency.answer(connection, upload.user, upload.key, new.id, answer)
+    except asyncpg.ForeignKeyViolationError:
+        raise UnknownFlow() from None
+    except Unavailable:
+        if not await hold.committed():
+            raise
+    return answer

@@ -1,0 +1,60 @@
+"""What the write side works with, put together by `app` and `worker`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from chipmunk.config import Settings
+from chipmunk.credentials import Authenticator
+from chipmunk.db import Database, opened
+from chipmunk.jwt import verifier
+from chipmunk.signing import Seal
+from chipmunk.storage.local import LocalStore
+from compressor.decoders import Decoders
+from compressor.inbox import Inbox
+
+CONNECTIONS = 16
+REDIS_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    settings: Settings
+    database: Database
+    store: LocalStore
+    inbox: Inbox
+    decoders: Decoders
+    authenticator: Authenticator
+    links: Seal
+    redis: Any
+
+    def now(self) -> float:
+        return time.time()
+
+
+@asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[Parts]:
+    """The parts of these settings, open until the end."""
+    redis = Redis.from_url(
+        settings.redis_url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS, retry=None
+    )
+    try:
+        async with opened(settings, most=CONNECTIONS) as database, Decoders(settings) as decoders:
+            yield Parts(
+                settings=settings,
+                database=database,
+                store=LocalStore(settings.store_dir),
+                inbox=Inbox(settings.store_dir, settings.spool_dir),
+                decoders=decoders,
+                authenticator=Authenticator(settings, Seal(settings.secret_keys, "session"), verifier(settings)),
+                links=Seal(settings.secret_keys, "link"),
+                redis=redis,
+            )
+    finally:
+        await redis.aclose()

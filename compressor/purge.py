@@ -1,0 +1,55 @@
+"""Purging: every byte of a media, then its quota and its row; of a deleted user, everything."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import structlog
+
+from chipmunk import ids, jobs, media, users
+from chipmunk.errors import Problem
+from chipmunk.jobs import Job
+from compressor.inbox import DiskFailed, disk
+from compressor.parts import Parts
+
+BATCH = 100
+log = structlog.get_logger()
+
+
+async def bytes_of(parts: Parts, identifier: UUID) -> None:
+    """Takes a deleted media's folder, then its row. Again is fine, also at the same time."""
+    with disk():
+        await parts.store.delete(f"{ids.folder(identifier)}/")
+    async with parts.database.transaction() as connection:
+        await media.purge(connection, identifier)
+
+
+async def now(parts: Parts, identifier: UUID, job: UUID) -> None:
+    """Purges before the caller is answered; where that fails, the job does it."""
+    try:
+        await bytes_of(parts, identifier)
+        async with parts.database.connection() as connection:
+            await jobs.end(connection, job, "completed")
+    except (Problem, DiskFailed):
+        log.warning("media not purged yet; its job will", media=identifier.hex, job=job.hex)
+
+
+async def purge_media(parts: Parts, job: Job) -> None:
+    """The job of a media that was deleted."""
+    if job.media_id is not None:
+        await bytes_of(parts, job.media_id)
+
+
+async def purge_user(parts: Parts, job: Job) -> bool:
+    """The job of a user who was deleted. False while uploads of theirs are under way: it has to run again."""
+    if job.user_id is None:
+        return True
+    while True:
+        async with parts.database.transaction() as connection:
+            going = await media.deleted_of(connection, job.user_id, BATCH)
+        if not going:
+            break
+        for identifier in going:
+            await bytes_of(parts, identifier)
+    async with parts.database.transaction() as connection:
+        return await users.forget(connection, job.user_id)

@@ -1,0 +1,148 @@
+"""The sweep: takes what crashes left behind, in the database and on the disk. One process at a time does it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from chipmunk import events, heartbeats, idempotency, jobs, links, media, metrics, quotas, sessions, users
+from chipmunk.db import Connection
+from chipmunk.errors import Unavailable
+from compressor import climb
+from compressor.inbox import disk
+from compressor.orphans import Orphans
+from compressor.parts import Parts
+
+LOCK = 0x7377_6565  # "swee"
+HOUR = 3600.0
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds, but for `folders`: how many media folders one sweep looks at."""
+
+    every: float = 30.0
+    leftover: float = 60.0
+    spooled: float = HOUR
+    orphaned: float = HOUR
+    quarantined: float = 24 * HOUR
+    lost: float = 120.0
+    folders: int = 5000
+
+
+class Sweeper:
+    def __init__(self, parts: Parts, pace: Pace | None = None) -> None:
+        self._parts = parts
+        self._pace = pace or Pace()
+        self._orphans = Orphans(parts, self._pace.orphaned)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Sweeps for as long as this process holds the sweepers' lock, and tries to get it where another has it."""
+        while not stopping.is_set():
+            with suppress(Unavailable):
+                async with self._parts.database.connection() as connection:
+                    while await connection.fetchval("select pg_try_advisory_lock($1)", LOCK):
+                        await self.sweep()
+                        await connection.execute("select pg_advisory_unlock($1)", LOCK)
+                        if await self._told_within(stopping, self._pace.every):
+                            return
+            if await self._told_within(stopping, self._pace.every):
+                return
+
+    async def _told_within(self, stopping: asyncio.Event, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), seconds)
+        return stopping.is_set()
+
+    async def sweep(self) -> None:
+        """Everything once. What fails is tried again at the next sweep, and keeps nothing else from being done."""
+        for step in (self._rows, self._jobs, self._stranded, self._uploads, self._spool, self._folders, self._emptied):
+            try:
+                await step()
+            except Unavailable:
+                raise
+            except Exception:
+                log.exception("a step of the sweep failed", step=step.__name__.strip("_"))
+
+    async def _rows(self) -> None:
+        forget: tuple[Callable[[Connection], Awaitable[None]], ...] = (
+            sessions.forget_expired,
+            links.forget_expired,
+            idempotency.forget_expired,
+            jobs.forget_old,
+            events.forget_old,
+            heartbeats.forget_old,
+        )
+        async with self._parts.database.connection() as connection:
+            _count("reservations", await quotas.release_expired(connection))
+            for step in forget:
+                await step(connection)
+
+    async def _jobs(self) -> None:
+        """Jobs that should run and that no entry of the queue's will start."""
+        async with self._parts.database.transaction() as connection:
+            _count("purges", await media.enqueue_purges(connection) + await users.enqueue_purges(connection))
+        async with self._parts.database.transaction() as connection:
+            _count("lost_jobs", await jobs.enqueue_lost(connection, timedelta(seconds=self._pace.lost)))
+
+    async def _stranded(self) -> None:
+        async with self._parts.database.connection() as connection:
+            found = await media.stranded(connection)
+        for identifier, owner, processing in found:
+            async with self._parts.database.transaction() as connection:
+                if processing:
+                    await climb.give_up(self._parts, connection, identifier, await _why(connection, identifier))
+                else:
+                    await quotas.finish(connection, owner, identifier, 0)
+        _count("ladders", len(found))
+
+    async def _uploads(self) -> None:
+        left = await asyncio.to_thread(self._parts.inbox.leftovers, self._pace.leftover)
+        for path in left:
+            await asyncio.to_thread(_take, path)
+        _count("uploads", len(left))
+
+    async def _spool(self) -> None:
+        left = await asyncio.to_thread(self._parts.inbox.old_spool, self._pace.spooled)
+        for path in left:
+            await asyncio.to_thread(_take, path)
+        _count("spooled", len(left))
+
+    async def _folders(self) -> None:
+        _count("orphans", await self._orphans.look(self._pace.folders))
+
+    async def _emptied(self) -> None:
+        old = await asyncio.to_thread(self._orphans.quarantined, time.time() - self._pace.quarantined)
+        for path in old:
+            await asyncio.to_thread(_take, path)
+        _count("quarantined", len(old))
+
+
+async def _why(connection: Connection, identifier: object) -> str:
+    state = await connection.fetchval(
+        "select j.state from media m join jobs j on j.id = m.job_id where m.id = $1", identifier
+    )
+    return climb.CANCELLED if state == "cancelled" else "The job was lost."
+
+
+def _take(path: Path) -> None:
+    with disk(), suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _count(kind: str, number: int) -> None:
+    if number:
+        metrics.SWEPT.labels(kind).inc(number)
+        log.info("swept", kind=kind, number=number)

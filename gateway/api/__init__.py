@@ -1,0 +1,1 @@
+"""The read side's API: users, sessions, links, flows, lists, jobs, health."""
