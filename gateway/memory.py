@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 BELIEF_SECONDS = 0.8
 LIFE_SECONDS = 30.0
 ABSENCE_SECONDS = 1.0
+NEVER = float("-inf")
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ class Tags:
 
     def void(self, tags: Iterable[str], began: float) -> bool:
         arrived = self._arrived
-        return any(arrived.get(tag, -1.0) >= began for tag in tags)
+        return any(arrived.get(tag, NEVER) >= began for tag in tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,177 @@
+"""The authorizer against a real database: what costs a query and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from chipmunk import apps, config, credentials, events, flows, media, quotas, sessions, users
+from chipmunk.db import Database, connect
+from chipmunk.signing import Seal, random_identifier
+from gateway.authorizer import Authorizer
+from gateway.memory import Tags
+
+KEYS = ("k" * 40,)
+KEY = "cmk_0123456789abcdef"
+
+
+class Counting(Database):
+    """A database that counts how often somebody wanted a connection."""
+
+    def __init__(self, pool: object) -> None:
+        super().__init__(pool)
+        self.asked = 0
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[object]:
+        self.asked += 1
+        async with super().connection() as connection:
+            yield connection
+
+
+class World:
+    """An app with an owner, their media and a session, and an authorizer that believes its memory."""
+
+    def __init__(self, database: Counting) -> None:
+        self.database, self.tags = database, Tags()
+        settings = config.load({}, secret_keys=KEYS, operator_key="cmo_0123456789")
+        self.authorizer = Authorizer(settings, database, self.tags)
+        self.links, self.seal = Seal(KEYS, "link"), Seal(KEYS, "session")
+
+    async def fill(self) -> None:
+        async with self.database.transaction() as connection:
+            app = await apps.default_app(connection)
+            await credentials.keep_api_key(connection, KEY)
+            user, _, _ = await users.put(connection, app, "ann", quota=None, suspended=None, given=frozenset())
+            self.token = (await sessions.create(connection, self.seal, user.key, timedelta(hours=1), ["view"])).token
+        size, identifier = 1000, await quotas.reserve(self.database, user.key, 1000, 1000)
+        new = media.New(
+            identifier, app, user.key, "image", "image/jpeg", "é.jpg", 1, 1, size, b"x", None, False, [], {}, ()
+        )  # fmt: skip
+        async with self.database.transaction() as connection:
+            flow = await flows.get(connection, app, "general")
+            assert await quotas.settle(connection, user.key, identifier, size, 0, 1)
+            await media.insert(connection, new, climbing=False)
+            await flows.put_media(connection, flow, identifier)
+            found = await media.get(connection, app, identifier, None)
+        assert found.token is not None
+        self.media, self.signed = identifier, self.links.sign(found.token)
+        self.tags.polled = time.monotonic() + 100
+        self.database.asked = 0
+
+    async def ask(self, signed: str, token: str = "") -> int:
+        status, _ = await self.authorizer.decide(signed, f"Bearer {token}" if token else "", "")
+        return status
+
+
+@asynccontextmanager
+async def world(url: str) -> AsyncIterator[World]:
+    database = Counting(await connect(url))
+    world = World(database)
+    try:
+        await world.fill()
+        yield world
+    finally:
+        await database.close()
+
+
+def test_a_forged_id_costs_no_query(database: str) -> None:
+    async def main() -> None:
+        async with world(database) as w:
+            forged = "A" * 22 + "." + "B" * 43
+            assert await w.ask(forged) == 401
+            assert await w.ask(forged, "cms_" + forged) == 401
+            assert await w.ask(forged, "nonsense") == 401
+            assert w.database.asked == 0
+            assert await w.ask(forged, w.token) == 403
+            before = w.database.asked
+            for _ in range(50):
+                assert await w.ask(forged, w.token) == 403
+            assert w.database.asked == before
+
+    asyncio.run(main())
+
+
+def test_made_up_api_keys_cost_one_query_in_all(database: str) -> None:
+    async def main() -> None:
+        async with world(database) as w:
+            for n in range(50):
+                assert await w.ask(w.signed, f"cmk_made_up_{n}") == 401
+            assert w.database.asked <= 2
+            assert await w.ask(w.signed, KEY) == 204
+
+    asyncio.run(main())
+
+
+def test_a_hot_decision_costs_no_query_until_something_is_revoked(database: str) -> None:
+    async def main() -> None:
+        async with world(database) as w:
+            assert await w.ask(w.signed, w.token) == 204
+            before = w.database.asked
+            for _ in range(20):
+                assert await w.ask(w.signed, w.token) == 204
+            assert w.database.asked == before
+            async with w.database.transaction() as connection:
+                await media.delete(connection, 1, w.media, None)
+            w.tags.arrive([f"media:{w.media.hex}"], time.monotonic())
+            assert await w.ask(w.signed, w.token) == 403
+
+    asyncio.run(main())
+
+
+def test_without_news_from_the_outbox_every_decision_asks_the_database(database: str) -> None:
+    async def main() -> None:
+        async with world(database) as w:
+            assert await w.ask(w.signed, w.token) == 204
+            w.tags.polled = float("-inf")
+            async with w.database.transaction() as connection:
+                await connection.execute("delete from sessions")
+            assert await w.ask(w.signed, w.token) == 401
+
+    asyncio.run(main())
+
+
+def test_every_revoking_act_arrives_under_a_tag_that_ends_what_it_must(database: str) -> None:
+    """Links, sessions, members, flows, users and media: each act's tags are among those of the facts it ends."""
+
+    async def main() -> None:
+        async with world(database) as w:
+            await w.ask(w.signed, w.token)
+            outbox = events.Outbox(w.database)
+            await outbox.poll()
+            async with w.database.transaction() as connection:
+                user = await users.get(connection, 1, "ann")
+                await sessions.delete_all(connection, user.key)
+            tags = await outbox.poll()
+            assert f"user:{user.key}" in tags
+            w.tags.arrive(tags, time.monotonic())
+            assert await w.ask(w.signed, w.token) == 401
+
+    asyncio.run(main())
+
+
+def test_the_headers_name_folder_type_and_a_safe_name(database: str) -> None:
+    async def main() -> None:
+        async with world(database) as w:
+            _, headers = await w.authorizer.decide(w.signed, "", w.token)
+            found = dict(headers)
+            hexed = w.media.hex
+            assert found[b"x-media-dir"] == f"/{hexed[-4:-2]}/{hexed[-2:]}/{hexed}".encode()
+            assert found[b"x-media-type"] == b"image/jpeg"
+            assert found[b"x-media-name"] == b"%C3%A9.jpg"
+            assert (found[b"x-media-original"], found[b"x-media-state"]) == (b"1", b"ready")
+
+    asyncio.run(main())
+
+
+def test_an_unknown_link_that_was_signed_is_not_there(database: str) -> None:
+    async def main() -> None:
+        async with world(database) as w:
+            unknown = w.links.sign(random_identifier())
+            assert await w.ask(unknown, w.token) == 403
+            assert await w.ask(unknown) == 401
+
+    asyncio.run(main())
