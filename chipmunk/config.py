@@ -97,7 +97,7 @@ class Settings(BaseModel):
     jwt_issuer: str = Field("", description="`iss` of the JWTs that are taken; unset: none are.")
     jwt_audience: str = Field("", description="`aud` that they must hold.")
     jwt_jwks: str = Field("", description="Their public keys: a file or an https URL.")
-    jwt_algorithms: Words = Field(("RS256", "ES256", "EdDSA"), description="Their algorithms, asymmetric only.")
+    jwt_algorithms: Words = Field(("RS256", "ES256", "Ed25519", "EdDSA"), description="Their algorithms, asymmetric only.")
 
     @field_validator("api_key", "operator_key")
     @classmethod
@@ -143,7 +143,7 @@ class Settings(BaseModel):
     @field_validator("jwt_algorithms")
     @classmethod
     def _asymmetric(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        known = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+        known = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"}
         if not set(value) <= known:
             raise ValueError(f"only asymmetric ones: {', '.join(sorted(known))}")
         return value
