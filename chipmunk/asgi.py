@@ -51,6 +51,7 @@ def problem_response(problem: Problem) -> tuple[int, list[tuple[bytes, bytes]], 
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
     ]
     if problem.retry_after is not None:
         fields.append((b"retry-after", str(problem.retry_after).encode()))

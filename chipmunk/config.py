@@ -97,7 +97,9 @@ class Settings(BaseModel):
     jwt_issuer: str = Field("", description="`iss` of the JWTs that are taken; unset: none are.")
     jwt_audience: str = Field("", description="`aud` that they must hold.")
     jwt_jwks: str = Field("", description="Their public keys: a file or an https URL.")
-    jwt_algorithms: Words = Field(("RS256", "ES256", "Ed25519", "EdDSA"), description="Their algorithms, asymmetric only.")
+    jwt_algorithms: Words = Field(
+        ("RS256", "ES256", "Ed25519", "EdDSA"), description="Their algorithms, asymmetric only."
+    )
 
     @field_validator("api_key", "operator_key")
     @classmethod

@@ -91,9 +91,7 @@ async def delete(connection: Connection, app: int, name: str) -> Flow:
     """Takes the flow, none of its media. Conflict for `general`: it is where uploads go that name no flow."""
     if name == GENERAL:
         raise Conflict("The flow general stays: it is where uploads go that name no flow.", flow=name)
-    row = await connection.fetchrow(
-        f"delete from flows where app_id = $1 and name = $2 returning {COLUMNS}", app, name
-    )
+    row = await connection.fetchrow(f"delete from flows where app_id = $1 and name = $2 returning {COLUMNS}", app, name)
     if row is None:
         raise NotFound("There is no such flow.", flow=name)
     flow = _flow(row)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from chipmunk import events, jobs, quotas
 from chipmunk.db import Connection
-from chipmunk.errors import NotFound
+from chipmunk.errors import Forbidden, NotFound
 from chipmunk.ids import new_id
 from chipmunk.signing import random_identifier
 
@@ -124,40 +124,11 @@ async def get(connection: Connection, app: int, media: UUID, viewer: int | None)
     return _media(row)
 
 
-async def page(
-    connection: Connection,
-    app: int,
-    viewer: int | None,
-    *,
-    owner: int | None = None,
-    flow: int | None = None,
-    before: UUID | None = None,
-    limit: int = 50,
-) -> list[Media]:
-    """What the viewer may see, newest first, of one owner or one flow where given, from just below `before` on."""
-    rows = await connection.fetch(
-        f"""
-        select {COLUMNS} from {SOURCE}
-        where {SEEN_BY} and ($3::bigint is null or m.owner_id = $3) and ($4::uuid is null or m.id < $4)
-          and ($5::bigint is null or exists (select 1 from flow_media z where z.flow_id = $5 and z.media_id = m.id))
-        order by m.id desc limit $6
-        """,
-        app, viewer, owner, before, flow, limit,
-    )  # fmt: skip
-    return [_media(r) for r in rows]
-
-
-async def owned(connection: Connection, app: int, media: UUID, owner: int | None) -> int:
-    """The owner's row id, where the app's backend (`owner` None) or the owner asks; else NotFound."""
-    found: int | None = await connection.fetchval(
-        """
-        select owner_id from media
-        where id = $1 and app_id = $2 and state <> 'deleted' and ($3::bigint is null or owner_id = $3)
-        """,
-        media, app, owner,
-    )  # fmt: skip
-    if found is None:
-        raise NotFound("There is no such media.", media=media.hex)
+async def owned(connection: Connection, app: int, media: UUID, caller: int | None) -> Media:
+    """The media, where the app's backend (`caller` None) or its owner asks; Forbidden to others who see it."""
+    found = await get(connection, app, media, caller)
+    if caller is not None and found.owner_id != caller:
+        raise Forbidden("Only its owner may do that to a media.", media=media.hex)
     return found
 
 
@@ -212,6 +183,7 @@ async def delete(connection: Connection, app: int, media: UUID, owner: int | Non
         media, app, owner,
     )  # fmt: skip
     if done is None:
+        await owned(connection, app, media, owner)
         raise NotFound("There is no such media.", media=media.hex)
     await connection.execute("delete from links where media_id = $1", media)
     await events.revoke(connection, f"media:{media.hex}")

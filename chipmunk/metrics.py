@@ -9,13 +9,13 @@ from __future__ import annotations
 import importlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from chipmunk.config import Settings
 
 LONG = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-TABLE: dict[str, tuple[Literal["counter", "histogram"], str, tuple[str, ...]]] = {}
+TABLE: dict[str, tuple[Literal["counter", "histogram", "gauge"], str, tuple[str, ...]]] = {}
 
 
 class Metric:
@@ -47,6 +47,16 @@ def _make(kind: str, name: str, help_text: str, labels: tuple[str, ...]) -> Any:
         return client.Counter(name, help_text, labels)
     return client.Histogram(name, help_text, labels, buckets=LONG)
 
+
+class Gauge:
+    """A gauge of the table. No process keeps it: whoever is scraped reads its values then and there."""
+
+    def __init__(self, name: str, help_text: str, *labels: str) -> None:
+        TABLE[name] = ("gauge", help_text, labels)
+        self.name, self.help_text, self.labels = name, help_text, labels
+
+
+Readings = Mapping[Gauge, Mapping[tuple[str, ...], float]]
 
 PROBLEMS = Metric("counter", "chipmunk_problems_total", "Errors answered, by code.", "service", "code")
 REQUESTS = Metric("counter", "chipmunk_requests_total", "API calls, by operation and status.", "operation", "status")
@@ -80,6 +90,11 @@ SWEEPS_REFUSED = Metric(
 )
 
 
+JOBS_WAITING = Gauge("chipmunk_jobs_waiting", "Jobs that have not ended, by kind and state.", "kind", "state")
+JOBS_OLDEST = Gauge("chipmunk_jobs_oldest_seconds", "Age of the oldest of them, by kind and state.", "kind", "state")
+UP = Gauge("chipmunk_up", "Whether a server that this one needs can be reached.", "server")
+
+
 def count_rungs(rungs: list[dict[str, int]]) -> None:
     """Counts renditions that were made and stored."""
     for rung in rungs:
@@ -98,10 +113,21 @@ def setup(settings: Settings) -> None:
     values.ValueClass = values.MultiProcessValue(lambda: identifier)
 
 
-def expose() -> bytes:
-    """All processes' metrics in Prometheus' text format."""
+def expose(readings: Readings) -> bytes:
+    """All processes' metrics, and these readings, in Prometheus' text format."""
     client: Any = importlib.import_module("prometheus_client")
     multiprocess: Any = importlib.import_module("prometheus_client.multiprocess")
+    core: Any = importlib.import_module("prometheus_client.core")
+
+    class Read:
+        def collect(self) -> Iterator[Any]:
+            for gauge, values in readings.items():
+                family = core.GaugeMetricFamily(gauge.name, gauge.help_text, labels=gauge.labels)
+                for labels, value in values.items():
+                    family.add_metric(labels, value)
+                yield family
+
     registry = client.CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)
+    registry.register(Read())
     return bytes(client.generate_latest(registry))

@@ -1,1 +1,1 @@
-"""Every call of the API, as data: what it takes, what it answers, who may make it. The OpenAPI document follows from it."""
+"""Every call of the project, as data: what it takes and answers, who may make it, how it fails. OpenAPI follows from it."""

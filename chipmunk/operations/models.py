@@ -7,13 +7,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$"
+from chipmunk.ids import NAME
+from chipmunk.sessions import LONGEST_SECONDS
+
+NAME_PATTERN = f"^{NAME.pattern}$"
+ID_PATTERN = "^[0-9a-f]{32}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Bytes = Annotated[int, Field(ge=0, le=2**62)]
-Text = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
-TEN_YEARS = 10 * 366 * 86400
-YEAR = 366 * 86400
+Description = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
+Audience = Annotated[str, StringConstraints(pattern=f"^(owner|anyone|user:{NAME.pattern})$")]
+Scope = Literal["view", "upload", "manage"]
+Visibility = Literal["private", "public"]
+Posting = Literal["editors", "users"]
+Role = Literal["viewer", "editor", "admin"]
+LONGEST_LINK_SECONDS = 10 * LONGEST_SECONDS
 
 
 class Taken(BaseModel):
@@ -23,15 +31,17 @@ class Taken(BaseModel):
 
 
 class UserFields(Taken):
-    quota_bytes: Bytes | None = Field(None, description="Null: no limit. Left out: as it is, or the default.")
-    suspended: bool | None = None
+    quota_bytes: Bytes | None = Field(
+        None, description="Null: no limit. Left out: as it is; a new user gets a default."
+    )
+    suspended: bool = Field(False, description="Left out: as it is.")
 
 
 class User(BaseModel):
     id: Name
-    quota_bytes: int | None
-    used_bytes: int
-    reserved_bytes: int
+    quota_bytes: int | None = Field(description="Null: no limit.")
+    used_bytes: int = Field(description="What is stored, renditions included.")
+    reserved_bytes: int = Field(description="What uploads and renditions under way may still take.")
     media_count: int
     suspended: bool
     created_at: datetime
@@ -39,58 +49,60 @@ class User(BaseModel):
 
 class SessionFields(Taken):
     user: Name
-    ttl_seconds: Annotated[int, Field(ge=1, le=YEAR)]
-    scopes: list[Literal["view", "upload", "manage"]] = Field(["view", "upload", "manage"], max_length=3)
+    ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=3)] = ["view", "upload", "manage"]
 
 
 class Session(BaseModel):
     id: Id
     token: str
     expires_at: datetime
-    enter_url: str = Field(
-        description="Opens once, within 60 s, and logs the browser in; `?next=` says where it goes on."
-    )
+    enter_url: str = Field(description="Opens once, within 60 s: logs a browser in and, with `?next=`, sends it on.")
 
 
 class LinkFields(Taken):
-    audience: Annotated[str, StringConstraints(pattern=r"^(owner|anyone|user:[A-Za-z0-9][A-Za-z0-9._@-]{0,127})$")]
-    ttl_seconds: Annotated[int, Field(ge=1, le=TEN_YEARS)] | None = None
-    original: bool | None = Field(None, description="Whether quality 0 may be had. Default: not by anyone, else yes.")
+    audience: Audience = Field(description="`owner`, `user:<id>` or `anyone`.")
+    ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_LINK_SECONDS)] | None = Field(
+        None, description="Null: until it is revoked."
+    )
+    original: bool | None = Field(None, description="Whether quality 0 may be had. Null: not by `anyone`, else yes.")
 
 
 class Link(BaseModel):
-    id: Id
-    url: str
+    id: Id = Field(description="A handle that opens nothing.")
+    url: str = Field(description="`/<signed id>/`; a quality and a slash follow.")
     media: Id
-    audience: str
+    audience: Audience
     original: bool
     expires_at: datetime | None
     created_at: datetime
 
 
 class FlowFields(Taken):
-    square: bool | None = None
-    visibility: Literal["private", "public"] | None = None
-    posting: Literal["editors", "users"] | None = None
-    description: Text | None = None
+    """What is left out stays as it is; a new flow gets the defaults."""
+
+    square: bool = Field(False, description="Whether renditions are cut to squares.")
+    visibility: Visibility = Field("private", description="`public`: anyone may use the standing links.")
+    posting: Posting = Field("editors", description="`users`: any user may add their own media.")
+    description: Description = ""
 
 
 class Flow(BaseModel):
     id: Name
     square: bool
-    visibility: Literal["private", "public"]
-    posting: Literal["editors", "users"]
+    visibility: Visibility
+    posting: Posting
     description: str
     created_at: datetime
 
 
 class MemberFields(Taken):
-    role: Literal["viewer", "editor", "admin"]
+    role: Role
 
 
 class Member(BaseModel):
     user: Name
-    role: Literal["viewer", "editor", "admin"]
+    role: Role
 
 
 class Rung(BaseModel):
@@ -100,38 +112,55 @@ class Rung(BaseModel):
     bytes: int
 
 
+class Tags(BaseModel):
+    """Of music."""
+
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    duration_seconds: float | None = None
+
+
 class Media(BaseModel):
+    """What is marked so is for the app and the owner; other members of its flows get neither it nor their other flows."""
+
     id: Id
     owner: Name
     kind: Literal["image", "audio", "video", "file"]
     status: Literal["processing", "ready", "failed"]
-    reason: str | None = None
+    reason: str | None = Field(None, description="Why it failed. For the app and the owner.")
     mime: str
-    filename: str | None = Field(None, description="For the app and the owner.")
+    filename: str
     width: int | None
     height: int | None
-    bytes: int
-    total_bytes: int | None = Field(None, description="Original and renditions; for the app and the owner.")
-    sha256: str | None = Field(None, description="For the app and the owner.")
+    bytes: int = Field(description="Of the original.")
+    total_bytes: int | None = Field(None, description="Original and renditions. For the app and the owner.")
+    sha256: str | None = Field(None, description="Of the original. For the app and the owner.")
     placeholder: str | None = Field(description="A thumbhash, in base64.")
     rungs: list[Rung]
-    tags: dict[str, str | float]
+    tags: Tags
     flows: list[Name]
-    url: str | None = Field(description="`/<id>/` of the standing link; a quality follows.")
+    url: str | None = Field(description="`/<signed id>/` of the standing link; a quality and a slash follow.")
     created_at: datetime
-    job: Id | None = Field(None, description="For the app and the owner.")
+    job: Id | None = Field(None, description="What makes the renditions. For the app and the owner.")
 
 
 class Upload(Taken):
-    user: Name | None = None
+    user: Name | None = Field(None, description="Whose it is; needed with an API key.")
     flow: Name | list[Name] | None = None
     filename: str | None = None
-    data: str = Field(description="Base64, or a `data:` URI whose declared type means nothing.")
+    data: str = Field(description="Base64, or a `data:` URI.")
+
+
+class Form(Taken):
+    file: str = Field(json_schema_extra={"contentMediaType": "application/octet-stream"})
+    user: Name | None = Field(None, description="Whose it is; needed with an API key.")
+    flow: Name | list[Name] | None = Field(None, description="May be repeated.")
 
 
 class Job(BaseModel):
     id: Id
-    kind: str
+    kind: Literal["ladder", "purge_media", "purge_user"]
     state: Literal["queued", "running", "completed", "failed", "cancelled"]
     attempts: int
     reason: str | None
@@ -146,7 +175,7 @@ class JobStarted(BaseModel):
 
 
 class Health(BaseModel):
-    status: Literal["ok", "degraded", "down"]
+    status: Literal["ok", "degraded"] = Field(description="`degraded`: Redis is down; slower, but right.")
     down: list[str]
 
 

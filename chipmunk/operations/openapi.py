@@ -3,140 +3,155 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from chipmunk import __version__
-from chipmunk.errors import every_problem
+from chipmunk.credentials import COOKIE
+from chipmunk.errors import Problem
 from chipmunk.operations import models
-from chipmunk.operations.table import OPERATIONS, Operation
+from chipmunk.operations.table import GROUPS, OPERATIONS, Operation
+
+Document = dict[str, Any]
 
 REF = "#/components/schemas/{model}"
-COMMON = ("bad_request", "unauthorized", "forbidden", "not_found", "rate_limited", "unavailable")
-OPEN = ("healthz", "livez", "openapi", "docs", "enter")
-QUERY = {
-    "cursor": ("Where the page before ended.", {"type": "string"}),
-    "limit": ("How many, at most.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
-    "user": ("The owner.", {"type": "string", "pattern": models.NAME_PATTERN}),
-    "flow": ("The flow; repeatable at uploads.", {"type": "string", "pattern": models.NAME_PATTERN}),
-    "filename": ("The file's name, for people.", {"type": "string"}),
-    "next": ("Where the browser goes on: a path here, or a page of an allowed origin.", {"type": "string"}),
+NAME: Document = {"type": "string", "pattern": models.NAME_PATTERN}
+IN_PATH: dict[str, Document] = {
+    "user": NAME,
+    "flow": NAME,
+    "entrance": {"type": "string"},
+    "id": {"type": "string", "description": "The signed id, as a `url` has it."},
+    "quality": {"type": "integer", "minimum": 0, "maximum": 6},
 }
+IN_QUERY: dict[str, tuple[str, Document]] = {
+    "cursor": ("`next` of the page before.", {"type": "string"}),
+    "limit": ("How many, at most.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
+    "user": ("Whose.", NAME),
+    "flow": ("Which flow; an upload may name several.", NAME),
+    "filename": ("What people call the file.", {"type": "string"}),
+    "next": ("Where to send the browser: a path here, or a page of an allowed origin.", {"type": "string"}),
+}
+ABOUT = """\
+Private media for other people's apps. Times are RFC 3339 in UTC, sizes are bytes. Authorization beats the cookie and
+never falls back to it; a call by cookie that changes anything needs `Sec-Fetch-Site: same-origin` or an allowed Origin.
+"""
 
 
-def document(base_url: str) -> dict[str, Any]:
+def document(base_url: str) -> Document:
     """The whole document; `base_url` is where this service is reached."""
-    used = {o.answer for o in OPERATIONS} | {o.takes for o in OPERATIONS} | {models.Problem}
-    ordered = sorted((u for u in used if u is not None), key=lambda u: u.__name__)
-    _, schemas = models_json_schema([(u, "validation") for u in ordered], ref_template=REF)
-    paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    paths: dict[str, Document] = {}
+    for tag, group in GROUPS.items():
+        for operation in group:
+            paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(tag, operation)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Chipmunk",
             "version": __version__,
+            "description": ABOUT,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": base_url}],
-        "paths": {**paths, **_views()},
-        "components": {
-            "schemas": schemas["$defs"],
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "An API key, session token, JWT or operator key.",
-                },
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "chipmunk_session"},
-            },
-        },
+        "tags": [{"name": tag} for tag in GROUPS],
+        "paths": paths,
+        "components": {"schemas": _schemas(), "securitySchemes": _schemes()},
     }
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _schemas() -> Document:
+    used = {model for o in OPERATIONS for model in (o.answer, *(taken for _, taken in o.takes))} | {models.Problem}
+    ordered = sorted((m for m in used if m is not None), key=lambda m: m.__name__)
+    _, found = models_json_schema([(m, "validation") for m in ordered], ref_template=REF)
+    schemas: Document = found["$defs"]
+    return schemas
+
+
+def _schemes() -> Document:
+    about = "An API key `cmk_…`, a session token `cms_…`, a JWT of the app's own login, or the operator's key `cmo_…`."
+    return {
+        "bearer": {"type": "http", "scheme": "bearer", "description": about},
+        "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A session token, by `enter_url`."},
+    }
+
+
+def _operation(tag: str, operation: Operation) -> Document:
+    found: Document = {
         "operationId": operation.name,
+        "tags": [tag],
         "summary": operation.summary,
-        "description": f"Who: {operation.who}.",
+        "description": _who(operation),
         "parameters": _parameters(operation),
-        "responses": {str(operation.status): _success(operation), **_refusals(operation)},
-        "security": [] if operation.name in OPEN else [{"bearer": []}, {"cookie": []}],
+        "responses": {**_successes(operation), **_refusals(operation)},
+        "security": _security(operation),
     }
-    if operation.takes is not None or (operation.side == "compressor" and operation.status == 201):
-        found["requestBody"] = {
-            "required": True,
-            "content": {kind: _body(operation, kind) for kind in operation.bodies},
-        }
+    if operation.takes:
+        content = {kind: {"schema": _ref(model) if model else {}} for kind, model in operation.takes}
+        found["requestBody"] = {"required": True, "content": content}
     return found
 
 
-def _body(operation: Operation, kind: str) -> dict[str, Any]:
-    if kind == "application/json" and operation.takes is not None:
-        return {"schema": {"$ref": REF.format(model=operation.takes.__name__)}}
-    if kind == "multipart/form-data":
-        text = {"type": "string"}
-        fields = {
-            "file": {"type": "string", "contentMediaType": "application/octet-stream"},
-            "user": text,
-            "flow": text,
-        }
-        return {"schema": {"type": "object", "required": ["file"], "properties": fields}}
-    return {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
+def _who(operation: Operation) -> str:
+    scope = f" A user needs the scope `{operation.scope}`." if operation.scope else ""
+    return f"Who: {operation.who}.{scope}"
 
 
-def _parameters(operation: Operation) -> list[dict[str, Any]]:
+def _security(operation: Operation) -> list[Document]:
+    match operation.access:
+        case "anyone":
+            return []
+        case "user" if operation.side == "nginx":
+            return [{}, {"bearer": []}, {"cookie": []}]
+        case "user":
+            return [{"bearer": []}, {"cookie": []}]
+        case _:
+            return [{"bearer": []}]
+
+
+def _parameters(operation: Operation) -> list[Document]:
+    hexadecimal = {"type": "string", "pattern": models.ID_PATTERN}
     in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": IN_PATH.get(name, hexadecimal)}
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
     in_query = [
-        {"name": name, "in": "query", "description": QUERY[name][0], "schema": QUERY[name][1]}
+        {"name": name, "in": "query", "description": IN_QUERY[name][0], "schema": IN_QUERY[name][1]}
         for name in operation.query
     ]
     return [*in_path, *in_query]
 
 
-def _success(operation: Operation) -> dict[str, Any]:
-    if operation.answer is None:
-        return {"description": operation.summary}
-    schema: dict[str, Any] = {"$ref": REF.format(model=operation.answer.__name__)}
-    if operation.is_list:
+def _ref(model: type[BaseModel]) -> Document:
+    return {"$ref": REF.format(model=model.__name__)}
+
+
+def _successes(operation: Operation) -> Document:
+    schema = _ref(operation.answer) if operation.answer else {}
+    if operation.a_list:
         items = {"items": {"type": "array", "items": schema}, "next": {"type": ["string", "null"]}}
         schema = {"type": "object", "required": ["items", "next"], "properties": items}
-    return {"description": operation.summary, "content": {"application/json": {"schema": schema}}}
+    found: Document = {}
+    for status in sorted((operation.status, *operation.also)):
+        found[str(status)] = {"description": HTTPStatus(status).phrase}
+        if status not in (204, 303):
+            found[str(status)]["content"] = {operation.kind: {"schema": schema}}
+    return found
 
 
-def _refusals(operation: Operation) -> dict[str, Any]:
-    problems = every_problem()
-    by_status: dict[int, list[str]] = {}
-    for code in (*COMMON, *operation.codes):
-        by_status.setdefault(problems[code].status, []).append(code)
-    content = {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}}
+def _refusals(operation: Operation) -> Document:
+    by_status: dict[int, list[type[Problem]]] = {}
+    for problem in sorted(operation.every_problem(), key=lambda p: p.code):
+        by_status.setdefault(problem.status, []).append(problem)
     return {
-        str(status): {"description": "Codes: " + ", ".join(codes), "content": content}
-        for status, codes in sorted(by_status.items())
+        str(status): {
+            "description": " ".join(f"`{p.code}`: {p.sentence}" for p in problems),
+            "content": {
+                "application/problem+json": {
+                    "schema": {**_ref(models.Problem), "properties": {"code": {"enum": [p.code for p in problems]}}}
+                }
+            },
+        }
+        for status, problems in sorted(by_status.items())
     }
-
-
-def _views() -> dict[str, Any]:
-    binary = {"image/webp": {"schema": {"type": "string", "contentMediaType": "image/webp"}}}
-    parameters = [
-        {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},
-        {"name": "quality", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 0, "maximum": 6}},
-    ]
-    responses = {
-        "200": {"description": "The bytes: the original at quality 0, WebP else", "content": binary},
-        "206": {"description": "Some of them"},
-        "304": {"description": "As before"},
-        "401": {"description": "No valid credential, and no public link"},
-        "404": {"description": "Nothing here for this viewer"},
-        "416": {"description": "No such range"},
-    }
-    view = {
-        "operationId": "view", "summary": "View a media", "parameters": parameters, "responses": responses,
-        "security": [{}, {"bearer": []}, {"cookie": []}],
-    }  # fmt: skip
-    return {"/{id}/{quality}/": {"get": view}}

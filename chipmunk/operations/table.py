@@ -2,72 +2,129 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel
 
+from chipmunk import credentials
+from chipmunk import errors as e
 from chipmunk.operations import models as m
+
+Access = Literal["anyone", "user", "app", "operator"]
+Side = Literal["api", "compressor", "nginx"]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call. `side` is who answers it; `codes` are the errors beyond those that every call may have."""
+    """One call.
 
+    `also` are further statuses of success. `who` is for people; `access` is who gets as far as the handler: a user does with `scope`, where one is needed.
+    `problems` are those beyond what `every_problem` adds.
+    """
+
+    name: str
     method: str
     path: str
-    name: str
-    who: str
     summary: str
-    answer: type[BaseModel] | None = None
-    takes: type[BaseModel] | None = None
+    who: str
+    access: Access = "user"
+    scope: credentials.Scope | None = None
     status: int = 200
-    side: str = "api"
-    is_list: bool = False
+    also: tuple[int, ...] = ()
+    answer: type[BaseModel] | None = None
+    a_list: bool = False
+    kind: str = "application/json"
+    takes: tuple[tuple[str, type[BaseModel] | None], ...] = ()
     query: tuple[str, ...] = ()
-    codes: tuple[str, ...] = ()
-    bodies: tuple[str, ...] = field(default=("application/json",))
+    problems: tuple[type[e.Problem], ...] = ()
+    side: Side = "api"
+
+    @property
+    def body(self) -> type[BaseModel] | None:
+        """The shape of its JSON body, where the API reads one."""
+        return dict(self.takes).get("application/json")
+
+    def every_problem(self) -> set[type[e.Problem]]:
+        """All that it may answer, what follows from its shape included."""
+        found: set[type[e.Problem]] = {e.BadRequest, e.RateLimited, e.Unavailable, e.Problem, *self.problems}
+        if self.access != "anyone":
+            found |= {e.Unauthorized, e.KeyInBrowser, e.Forbidden}
+        if self.access != "anyone" and self.method != "GET":
+            found.add(e.CrossSite)
+        if self.scope is not None:
+            found.add(e.ScopeMissing)
+        if re.search("{", self.path):
+            found.add(e.NotFound)
+        if self.takes:
+            found |= {e.TooLarge, e.Unsupported, e.Unprocessable}
+        if "cursor" in self.query:
+            found.add(e.BadCursor)
+        return found
 
 
-PAGED = ("cursor", "limit")
-UPLOAD_CODES = (
-    "length_required", "too_large", "quota_exceeded", "unsupported_type", "empty_file", "corrupt_image",
-    "too_many_pixels", "decode_failed", "unknown_flow", "unknown_user", "mismatch", "upload_running",
-    "idempotency_key_reused", "busy", "disk_full", "unprocessable",
+PAGE = ("cursor", "limit")
+TO = ("user", "flow", "filename")
+UPLOAD: tuple[type[e.Problem], ...] = (
+    e.LengthRequired, e.QuotaExceeded, e.EmptyFile, e.CorruptImage, e.TooManyPixels, e.DecodeFailed, e.UnknownFlow,
+    e.UnknownUser, e.Mismatch, e.UploadRunning, e.KeyReused, e.Busy, e.DiskFull,
+)  # fmt: skip
+JSON = "application/json"
+APP, SELF, SEEN, OWN, ADMIN = "app", "app, self", "app, owner, members of its flows", "app, owner", "app, flow admins"
+
+USERS = (
+    Operation("put_user", "PUT", "/v1/users/{user}", "Make or change a user", APP, "app", also=(201,), answer=m.User, takes=((JSON, m.UserFields),)),
+    Operation("get_user", "GET", "/v1/users/{user}", "A user, and what stands against the quota", SELF, scope="view", answer=m.User),
+    Operation("list_users", "GET", "/v1/users", "Users, by name", APP, "app", answer=m.User, a_list=True, query=PAGE),
+    Operation("delete_user", "DELETE", "/v1/users/{user}", "Delete a user and everything they stored", APP, "app", status=202, answer=m.JobStarted),
+)  # fmt: skip
+SESSIONS = (
+    Operation("create_session", "POST", "/v1/sessions", "Log a user in", APP, "app", status=201, answer=m.Session, takes=((JSON, m.SessionFields),), problems=(e.UnknownUser,)),
+    Operation("delete_session", "DELETE", "/v1/sessions/{session}", "Log out", "app, self (another of their sessions: `manage`)", status=204, problems=(e.ScopeMissing,)),
+    Operation("delete_sessions", "DELETE", "/v1/users/{user}/sessions", "Log a user out everywhere, and refuse JWTs issued before now", SELF, scope="manage", status=204),
+    Operation("enter", "GET", "/enter/{entrance}", "Log a browser in, once, and send it on", "whoever holds the `enter_url`", "anyone", status=303, also=(200,), kind="text/html", query=("next",)),
+)  # fmt: skip
+MEDIA = (
+    Operation("upload", "POST", "/v1/media", "Upload a file in a form or in JSON", "app, user", scope="upload", status=201, answer=m.Media, takes=(("multipart/form-data", m.Form), (JSON, m.Upload)), query=TO, problems=UPLOAD, side="compressor"),
+    Operation("upload_raw", "PUT", "/v1/media", "Upload a file as the body", "app, user", scope="upload", status=201, answer=m.Media, takes=(("*/*", None),), query=TO, problems=UPLOAD, side="compressor"),
+    Operation("list_media", "GET", "/v1/media", "Media, newest first", SEEN, scope="view", answer=m.Media, a_list=True, query=("user", "flow", *PAGE), problems=(e.NotFound,)),
+    Operation("get_media", "GET", "/v1/media/{media}", "A media", SEEN, scope="view", answer=m.Media),
+    Operation("delete_media", "DELETE", "/v1/media/{media}", "Delete a media, every byte of it", OWN, scope="manage", status=204, side="compressor"),
+    Operation("view", "GET", "/{id}/{quality}/", "The bytes: the original at quality 0, WebP at 1 to 6", "whom the link is for", "user", scope="view", kind="*/*", side="nginx"),
+)  # fmt: skip
+LINKS = (
+    Operation("create_link", "POST", "/v1/media/{media}/links", "Make a link", OWN, scope="manage", status=201, answer=m.Link, takes=((JSON, m.LinkFields),), problems=(e.UnknownUser,)),
+    Operation("list_links", "GET", "/v1/media/{media}/links", "The links of a media, newest first", OWN, scope="view", answer=m.Link, a_list=True, query=PAGE),
+    Operation("delete_links", "DELETE", "/v1/media/{media}/links", "Revoke all links; the standing one gets a new address", OWN, scope="manage", status=204),
+    Operation("delete_link", "DELETE", "/v1/links/{link}", "Revoke a link", OWN, scope="manage", status=204),
+)  # fmt: skip
+FLOWS = (
+    Operation("put_flow", "PUT", "/v1/flows/{flow}", "Make or change a flow", APP, "app", also=(201,), answer=m.Flow, takes=((JSON, m.FlowFields),), problems=(e.Conflict,)),
+    Operation("get_flow", "GET", "/v1/flows/{flow}", "A flow", APP, "app", answer=m.Flow),
+    Operation("list_flows", "GET", "/v1/flows", "Flows, by name", APP, "app", answer=m.Flow, a_list=True, query=PAGE),
+    Operation("delete_flow", "DELETE", "/v1/flows/{flow}", "Delete a flow, none of its media", APP, "app", status=204, problems=(e.Conflict,)),
+    Operation("list_flow_media", "GET", "/v1/flows/{flow}/media", "The media in a flow, newest first", "app, members", scope="view", answer=m.Media, a_list=True, query=PAGE),
+    Operation("put_flow_media", "PUT", "/v1/flows/{flow}/media/{media}", "Add a media to a flow", "app; the media's owner where they may post", scope="manage", status=204),
+    Operation("delete_flow_media", "DELETE", "/v1/flows/{flow}/media/{media}", "Take a media out of a flow", "app; the media's owner; the flow's editors and admins", scope="manage", status=204),
+    Operation("list_members", "GET", "/v1/flows/{flow}/members", "The members of a flow, by name", ADMIN, scope="view", answer=m.Member, a_list=True, query=PAGE),
+    Operation("put_member", "PUT", "/v1/flows/{flow}/members/{user}", "Make a user a member, or change the role", ADMIN, scope="manage", also=(201,), answer=m.Member, takes=((JSON, m.MemberFields),)),
+    Operation("delete_member", "DELETE", "/v1/flows/{flow}/members/{user}", "Take a member out", ADMIN, scope="manage", status=204),
+)  # fmt: skip
+JOBS = (
+    Operation("get_job", "GET", "/v1/jobs/{job}", "A job's state", "app, whose media it is about", scope="view", answer=m.Job),
+    Operation("cancel_job", "DELETE", "/v1/jobs/{job}", "Cancel a job", "app, whose media it is about", scope="manage", answer=m.Job, problems=(e.JobNotCancellable,)),
+)  # fmt: skip
+SERVICE = (
+    Operation("healthz", "GET", "/healthz", "Whether everything behind this address can do its work", "anyone", "anyone", answer=m.Health),
+    Operation("livez", "GET", "/livez", "Whether the process answers", "anyone", "anyone", kind="text/plain"),
+    Operation("metrics", "GET", "/metrics", "Metrics for Prometheus", "operator", "operator", kind="text/plain"),
+    Operation("openapi", "GET", "/openapi.json", "This document", "anyone", "anyone"),
+    Operation("docs", "GET", "/docs", "This document as a page", "anyone", "anyone", kind="text/html"),
 )  # fmt: skip
 
-OPERATIONS: tuple[Operation, ...] = (
-    Operation("PUT", "/v1/users/{user}", "put_user", "app", "Make or change a user", m.User, m.UserFields, codes=("unprocessable",)),
-    Operation("GET", "/v1/users/{user}", "get_user", "app, self", "A user and what stands against the quota", m.User),
-    Operation("GET", "/v1/users", "list_users", "app", "The app's users, by name", m.User, is_list=True, query=PAGED),
-    Operation("DELETE", "/v1/users/{user}", "delete_user", "app", "Delete a user and all they stored", m.JobStarted, status=202),
-    Operation("DELETE", "/v1/users/{user}/sessions", "delete_sessions", "app, self", "Log a user out everywhere", status=204),
-    Operation("POST", "/v1/sessions", "post_session", "app", "Log a user in", m.Session, m.SessionFields, 201, codes=("unknown_user", "unprocessable")),
-    Operation("DELETE", "/v1/sessions/{session}", "delete_session", "app, self", "Log out", status=204),
-    Operation("POST", "/v1/media", "post_media", "app, user (upload)", "Upload by form or JSON", m.Media, m.Upload, 201, "compressor", query=("user", "flow", "filename"), codes=UPLOAD_CODES, bodies=("application/json", "multipart/form-data")),
-    Operation("PUT", "/v1/media", "put_media", "app, user (upload)", "Upload a raw body", m.Media, None, 201, "compressor", query=("user", "flow", "filename"), codes=UPLOAD_CODES, bodies=("application/octet-stream",)),
-    Operation("GET", "/v1/media", "list_media", "app, owner, flow members", "Media, newest first", m.Media, is_list=True, query=("user", "flow", *PAGED)),
-    Operation("GET", "/v1/media/{media}", "get_media", "app, owner, flow members", "A media", m.Media),
-    Operation("DELETE", "/v1/media/{media}", "delete_media", "app, owner", "Delete a media, every byte of it", None, None, 204, "compressor"),
-    Operation("POST", "/v1/media/{media}/links", "post_link", "app, owner", "Make a link", m.Link, m.LinkFields, 201, codes=("unknown_user", "unprocessable")),
-    Operation("GET", "/v1/media/{media}/links", "list_links", "app, owner", "The media's links", m.Link, is_list=True),
-    Operation("DELETE", "/v1/media/{media}/links", "delete_links", "app, owner", "Revoke all links; the standing one gets a new address", status=204),
-    Operation("DELETE", "/v1/links/{link}", "delete_link", "app, owner", "Revoke a link", status=204),
-    Operation("PUT", "/v1/flows/{flow}", "put_flow", "app", "Make or change a flow", m.Flow, m.FlowFields, codes=("unprocessable",)),
-    Operation("GET", "/v1/flows/{flow}", "get_flow", "app, members", "A flow", m.Flow),
-    Operation("GET", "/v1/flows", "list_flows", "app", "The app's flows, by name", m.Flow, is_list=True, query=PAGED),
-    Operation("DELETE", "/v1/flows/{flow}", "delete_flow", "app", "Delete a flow, none of its media", status=204, codes=("conflict",)),
-    Operation("GET", "/v1/flows/{flow}/media", "list_flow_media", "app, members", "What is in a flow, newest first", m.Media, is_list=True, query=PAGED),
-    Operation("PUT", "/v1/flows/{flow}/media/{media}", "put_flow_media", "app, editors; owner of the media where they may post", "Add a media to a flow", status=204, codes=("unknown_flow",)),
-    Operation("DELETE", "/v1/flows/{flow}/media/{media}", "delete_flow_media", "app, editors, owner of the media", "Take a media out of a flow", status=204),
-    Operation("GET", "/v1/flows/{flow}/members", "list_members", "app, flow admin", "A flow's members", m.Member, is_list=True, query=PAGED),
-    Operation("PUT", "/v1/flows/{flow}/members/{user}", "put_member", "app, flow admin", "Add a member or change the role", m.Member, m.MemberFields, codes=("unknown_user", "unprocessable")),
-    Operation("DELETE", "/v1/flows/{flow}/members/{user}", "delete_member", "app, flow admin", "Take a member out", status=204),
-    Operation("GET", "/v1/jobs/{job}", "get_job", "app, starter", "A job's state", m.Job),
-    Operation("DELETE", "/v1/jobs/{job}", "delete_job", "app, starter", "Cancel a job", m.Job, codes=("job_not_cancellable",)),
-    Operation("GET", "/enter/{entrance}", "enter", "whoever holds the enter_url, once", "Log a browser in and send it on", status=303, query=("next",)),
-    Operation("GET", "/healthz", "healthz", "none", "Whether everything behind this address can do its work", m.Health),
-    Operation("GET", "/livez", "livez", "none", "The process answers", m.Health),
-    Operation("GET", "/openapi.json", "openapi", "none", "This document"),
-    Operation("GET", "/docs", "docs", "none", "This document as a page"),
-    Operation("GET", "/metrics", "metrics", "operator", "Prometheus metrics"),
-)  # fmt: skip
+GROUPS: dict[str, tuple[Operation, ...]] = {
+    "users": USERS, "sessions": SESSIONS, "media": MEDIA, "links": LINKS, "flows": FLOWS, "jobs": JOBS,
+    "service": SERVICE,
+}  # fmt: skip
+OPERATIONS: tuple[Operation, ...] = tuple(o for group in GROUPS.values() for o in group)

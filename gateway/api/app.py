@@ -1,43 +1,47 @@
-"""The API's app: routes from the table of operations, and what they share."""
+"""The API's app: what it holds open, and a handler for each of its operations."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-import redis.asyncio as aioredis
+from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
 
-from chipmunk import asgi, db, jwt, logs, metrics
+from chipmunk import asgi, cors, db, jwt, logs, metrics
 from chipmunk.config import Settings
 from chipmunk.credentials import Authenticator
-from chipmunk.errors import MethodNotAllowed, NotFound
-from chipmunk.operations.table import OPERATIONS
+from chipmunk.errors import NotFound
 from chipmunk.serving import serve
 from chipmunk.signing import Seal
-from gateway.api import documents, enter, flows, health, jobs, media, users
-from gateway.api.call import Handler, Parts, endpoint
-from gateway.api.views_log import ViewsLog, follow
+from gateway.api import documents, enter, flows, jobs, links, media, members, service, sessions, users, views_log
+from gateway.api.call import Handler, Parts
+from gateway.api.health import Health
+from gateway.api.routing import routes
 
-CALLS: dict[str, Handler] = {
+CONNECTIONS = 10
+REDIS_SECONDS = 0.5
+
+HANDLERS: dict[str, Handler] = {
     "put_user": users.put_user,
     "get_user": users.get_user,
     "list_users": users.list_users,
     "delete_user": users.delete_user,
-    "delete_sessions": users.delete_sessions,
-    "post_session": users.post_session,
-    "delete_session": users.delete_session,
+    "create_session": sessions.create_session,
+    "delete_session": sessions.delete_session,
+    "delete_sessions": sessions.delete_sessions,
+    "enter": enter.enter,
     "list_media": media.list_media,
     "get_media": media.get_media,
-    "post_link": media.post_link,
-    "list_links": media.list_links,
-    "delete_links": media.delete_links,
-    "delete_link": media.delete_link,
+    "create_link": links.create_link,
+    "list_links": links.list_links,
+    "delete_links": links.delete_links,
+    "delete_link": links.delete_link,
     "put_flow": flows.put_flow,
     "get_flow": flows.get_flow,
     "list_flows": flows.list_flows,
@@ -45,63 +49,67 @@ CALLS: dict[str, Handler] = {
     "list_flow_media": flows.list_flow_media,
     "put_flow_media": flows.put_flow_media,
     "delete_flow_media": flows.delete_flow_media,
-    "list_members": flows.list_members,
-    "put_member": flows.put_member,
-    "delete_member": flows.delete_member,
+    "list_members": members.list_members,
+    "put_member": members.put_member,
+    "delete_member": members.delete_member,
     "get_job": jobs.get_job,
-    "delete_job": jobs.delete_job,
-}
-OPEN: dict[str, Callable[[Request], Awaitable[Response]]] = {
-    "enter": enter.enter,
-    "healthz": health.healthz,
-    "livez": health.livez,
-    "openapi": documents.openapi,
-    "docs": documents.docs,
-    "metrics": health.exposed,
+    "cancel_job": jobs.cancel_job,
+    "healthz": service.healthz,
+    "livez": service.livez,
+    "metrics": service.exposed,
+    "openapi": service.openapi,
+    "docs": service.docs,
 }
 
 
-def routes() -> list[Route]:
-    """A route for each operation that this side answers."""
-    return [
-        Route(o.path, OPEN[o.name] if o.name in OPEN else endpoint(o.name, CALLS[o.name]), methods=[o.method])
-        for o in OPERATIONS
-        if o.side == "api"
-    ]
+@asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[Parts]:
+    """The parts of these settings, open until the end."""
+    redis = Redis.from_url(
+        settings.redis_url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS, retry=None
+    )
+    sessions = Seal(settings.secret_keys, "session")
+    try:
+        async with db.opened(settings, most=CONNECTIONS) as database, db.opened(settings, most=1) as asking:
+            yield Parts(
+                settings=settings,
+                database=database,
+                redis=redis,
+                authenticator=Authenticator(settings, sessions, jwt.verifier(settings)),
+                links=Seal(settings.secret_keys, "link"),
+                sessions=sessions,
+                health=Health(asking, redis, time.monotonic),
+                documents=documents.made(settings.base_url),
+            )
+    finally:
+        await redis.aclose()
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
-    """Starlette's own refusals, as problems."""
-    if getattr(error, "status_code", 404) != 405:
-        raise NotFound()
-    matching = (r for r in request.app.routes if r.matches(request.scope)[0] is not Match.NONE)
-    raise MethodNotAllowed(allow=sorted({m for route in matching for m in route.methods}))
+async def _unknown(_: Request, __: Exception) -> Response:
+    """Starlette's own refusal, as a problem."""
+    raise NotFound()
 
 
 def create(settings: Settings) -> Starlette:
-    """The API's ASGI app; everything it holds open lives as long as it does."""
+    """The API's ASGI app."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        links, sessions = Seal(settings.secret_keys, "link"), Seal(settings.secret_keys, "session")
-        redis = aioredis.from_url(settings.redis_url)
-        async with db.opened(settings) as database:
-            authenticator = Authenticator(settings, sessions, jwt.verifier(settings))
-            app.state.parts = Parts(settings, database, redis, authenticator, links, sessions)
-            following = asyncio.create_task(follow(ViewsLog(settings.log_dir / "access.log")))
+        async with assembled(settings) as parts:
+            app.state.parts = parts
+            following = asyncio.create_task(views_log.follow(settings.log_dir / "access.log"))
             try:
                 yield
             finally:
                 following.cancel()
                 with suppress(asyncio.CancelledError):
                     await following
-                await redis.aclose()
 
     app = Starlette(
-        routes=routes(),
+        routes=routes(HANDLERS),
         lifespan=lifespan,
-        middleware=[Middleware(asgi.Edge, service="api")],
-        exception_handlers={404: _refuse, 405: _refuse},
+        middleware=[Middleware(cors.Cors, origins=settings.origins), Middleware(asgi.Edge, service="api")],
+        exception_handlers={404: _unknown},
     )
     app.router.redirect_slashes = False
     return app

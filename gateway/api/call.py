@@ -1,31 +1,35 @@
-"""A call: who makes it, with what, and how an answer is put; every handler gets one."""
+"""A call: who makes it and what it brings; and how answers are put."""
 
 from __future__ import annotations
 
-import time
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 from uuid import UUID
 
-from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect, Request
+import asyncpg
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from chipmunk import asgi, events, guards, ids, metrics
+from chipmunk import events, ids
 from chipmunk.config import Settings
-from chipmunk.credentials import Authenticator, Caller, Scope, presented
+from chipmunk.credentials import Authenticator, Caller
 from chipmunk.db import Connection, Database
-from chipmunk.errors import BadCursor, BadRequest, NotFound, Problem, TooLarge, Unprocessable, Unsupported
+from chipmunk.errors import BadCursor, BadRequest, NotFound, Unavailable
+from chipmunk.operations.answers import Answer
 from chipmunk.signing import Seal
+from gateway.api.documents import Documents
+from gateway.api.health import Health
 
-COOKIE = "chipmunk_session"
-LARGEST_BODY = 64 * 1024
 DEFAULT_LIMIT, LARGEST_LIMIT = 50, 200
-Model = TypeVar("Model", bound=BaseModel)
+MOST_QUERY_FIELDS = 64
+FRESH = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +42,60 @@ class Parts:
     authenticator: Authenticator
     links: Seal
     sessions: Seal
+    health: Health
+    documents: Documents
 
 
+@dataclass(frozen=True)
 class Call:
-    """One request and its caller. `key` is the caller's user row, None for the app's backend."""
+    """One request. `body` is in the shape that its operation takes; `caller` is None where anyone may call."""
 
-    def __init__(self, request: Request, parts: Parts, headers: dict[str, str], caller: Caller) -> None:
-        self.request, self.parts, self.headers, self.caller = request, parts, headers, caller
+    request: Request
+    parts: Parts
+    headers: dict[str, str]
+    caller: Caller | None
+    body: Any = None
 
     @property
     def app(self) -> int:
-        return self.caller.app_id
+        return self.known.app_id
+
+    @property
+    def user(self) -> str | None:
+        """The calling user's name; None for the app's backend."""
+        return self.known.user
 
     @property
     def key(self) -> int | None:
-        return self.caller.user_id
+        """The calling user's row; None for the app's backend."""
+        return self.known.user_id
 
-    def need(self, scope: Scope) -> None:
-        self.caller.need(scope)
+    @property
+    def known(self) -> Caller:
+        if self.caller is None:
+            raise TypeError("this operation is open to anyone")
+        return self.caller
 
-    def transaction(self) -> AbstractAsyncContextManager[Connection]:
-        return self.parts.database.transaction()
+    def reading(self) -> AbstractAsyncContextManager[Connection]:
+        return self.parts.database.connection()
 
-    async def publish(self, *tags: str) -> None:
-        """After the commit: tells every gateway what no longer holds."""
-        await events.publish(self.parts.redis, *tags)
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[Connection]:
+        """A transaction, whose revocations every gateway has been told of when this ends."""
+        try:
+            async with events.revoking(self.parts.database, self.parts.redis) as connection:
+                yield connection
+        except asyncpg.ForeignKeyViolationError:
+            raise NotFound("Something that this call names has been deleted meanwhile.") from None
+        except asyncpg.DeadlockDetectedError:
+            raise Unavailable() from None
 
     def name(self, what: str) -> str:
-        """A user's or flow's name in the path; one that cannot be is BadRequest where it would be made, else NotFound."""
+        """A user's or flow's name in the path; one that cannot be is BadRequest where it might be made, else NotFound."""
         text = self.request.path_params[what]
-        try:
+        if self.request.method == "PUT" or ids.NAME.fullmatch(text):
             return ids.name(text, what)
-        except BadRequest:
-            if self.request.method == "PUT":
-                raise
-            raise NotFound(f"There is no such {what}.") from None
+        raise NotFound(f"There is no such {what}.")
 
     def id(self, what: str) -> UUID:
         """An id in the path, or NotFound."""
@@ -82,113 +105,79 @@ class Call:
         return found
 
     def query(self, name: str) -> str | None:
-        values = self.request.query_params.getlist(name)
+        """A parameter of the query; other ones mean nothing. An empty one is as good as none."""
+        values = [v for n, v in self._query if n == name]
         if len(values) > 1:
             raise BadRequest(f"The parameter {name} is there twice.")
-        return values[0] if values else None
+        return values[0] if values and values[0] else None
+
+    @cached_property
+    def _query(self) -> list[tuple[str, str]]:
+        text = self.request.scope["query_string"].decode("latin-1")
+        try:
+            return parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_QUERY_FIELDS, errors="strict")
+        except ValueError:
+            raise BadRequest("The query is malformed.") from None
 
     def limit(self) -> int:
         text = self.query("limit") or str(DEFAULT_LIMIT)
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LARGEST_LIMIT:
+        if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= LARGEST_LIMIT:
             raise BadRequest(f"limit is a number from 1 to {LARGEST_LIMIT}.")
         return int(text)
 
-    def cursor(self) -> str:
-        """What the page before ended with; empty at the first page."""
-        text = self.query("cursor")
-        if not text:
-            return ""
-        try:
-            return urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode("ascii")
-        except ValueError:
-            raise BadCursor() from None
-
-    def name_cursor(self) -> str:
-        text = self.cursor()
+    def after_name(self) -> str:
+        """The name that the page before ended with; empty on the first page."""
+        text = self._cursor("name")
         if text and not ids.NAME.fullmatch(text):
             raise BadCursor()
         return text
 
-    def id_cursor(self) -> UUID | None:
-        text = self.cursor()
+    def before_id(self) -> UUID | None:
+        """The id that the page before ended with; None on the first page."""
+        text = self._cursor("id")
         found = ids.parse_id(text)
         if text and found is None:
             raise BadCursor()
         return found
 
-    async def body(self, model: type[Model]) -> Model:
-        """The JSON body in this shape. BadRequest where it is no JSON, Unprocessable where a field is not as it must be."""
-        kind = self.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise Unsupported("This call takes application/json.")
-        data = await self._read()
+    def _cursor(self, kind: str) -> str:
+        text = self.query("cursor")
+        if text is None:
+            return ""
         try:
-            return model.model_validate_json(data or b"{}")
-        except ValidationError as e:
-            first = e.errors(include_input=False, include_url=False, include_context=False)[0]
-            if first["type"] == "json_invalid":
-                raise BadRequest("The body is not JSON.") from None
-            field = ".".join(str(step) for step in first["loc"])[:100]
-            raise Unprocessable(f"{first['msg']}.", field=field.encode("ascii", "replace").decode()) from None
-
-    async def _read(self) -> bytes:
-        data = b""
-        try:
-            async for chunk in self.request.stream():
-                data += chunk
-                if len(data) > LARGEST_BODY:
-                    raise TooLarge(most_bytes=LARGEST_BODY)
-        except ClientDisconnect:
-            raise BadRequest("The body ended early.") from None
-        return data
+            raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode("ascii")
+        except ValueError:
+            raise BadCursor() from None
+        if not raw.startswith(f"{kind}:") or _cursor(kind, raw[len(kind) + 1 :]) != text:
+            raise BadCursor()
+        return raw[len(kind) + 1 :]
 
 
 Handler = Callable[[Call], Awaitable[Response]]
 
 
-def endpoint(name: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-    """Around a handler: finds the caller, guards against forgery, and counts how the call ended."""
-
-    async def answer(request: Request) -> Response:
-        status = "500"
-        try:
-            response = await handler(await _call(request))
-            status = str(response.status_code)
-            return response
-        except Problem as problem:
-            status = str(problem.status)
-            raise
-        finally:
-            metrics.REQUESTS.labels(name, status).inc()
-
-    return answer
+def _cursor(kind: str, last: str) -> str:
+    return urlsafe_b64encode(f"{kind}:{last}".encode()).rstrip(b"=").decode()
 
 
-async def _call(request: Request) -> Call:
-    parts: Parts = request.app.state.parts
-    headers = asgi.headers(request.scope)
-    given = presented(headers.get("authorization"), asgi.cookie(headers, COOKIE))
-    origin = headers.get("origin")
-    guards.key_in_browser(given, origin)
-    caller = await parts.authenticator.need(parts.database, given, time.time())
-    guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
-    return Call(request, parts, headers, caller)
+def self_or_app(call: Call, name: str) -> None:
+    """A user may ask about themselves; of others they learn nothing, not even whether there are any."""
+    if call.user not in (None, name):
+        raise NotFound("There is no such user.", user=name)
 
 
-def put(value: dict[str, Any], status: int = 200) -> Response:
-    """An answer as JSON, which no cache keeps."""
-    return JSONResponse(value, status, {"cache-control": "no-store"})
+def put(answer: Answer, status: int = 200, **headers: str) -> Response:
+    return JSONResponse(answer, status, {**FRESH, **headers})
 
 
-def nothing() -> Response:
-    return Response(status_code=204, headers={"cache-control": "no-store"})
+def nothing(**headers: str) -> Response:
+    return Response(status_code=204, headers={**FRESH, **headers})
 
 
-def listed(items: list[dict[str, Any]], last: str | None) -> Response:
-    """A page; `last` is what the next one begins after, None where this is the end."""
-    cursor = None if last is None else urlsafe_b64encode(last.encode()).rstrip(b"=").decode()
-    return put({"items": items, "next": cursor})
-
-
-def when(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def listed(
+    found: Sequence[T], limit: int, show: Callable[[T], Answer], kind: str, last: Callable[[T], str]
+) -> Response:
+    """A page of at most `limit`, of which one more was asked for, so as to know whether there is a next."""
+    page = found[:limit]
+    following = _cursor(kind, last(page[-1])) if len(found) > limit else None
+    return put({"items": [show(item) for item in page], "next": following})

@@ -1,92 +1,110 @@
-"""The OpenAPI document, and the same as a page that needs nothing from anywhere else."""
+"""The OpenAPI document, and the same as a page that needs nothing from anywhere else and runs no script."""
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
+from dataclasses import dataclass
+from hashlib import sha256
 from html import escape
+from importlib.resources import files
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from chipmunk.operations.openapi import Document, document
 
-from chipmunk.operations.openapi import document
-from gateway.api.call import Parts
-
-POLICY = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-    "x-content-type-options": "nosniff",
-}
-STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "code,h2 span{font-family:ui-monospace,monospace}h2{border-top:1px solid #ccc;padding-top:1rem;font-size:1.1rem}"
-    "b{display:inline-block;min-width:4.5rem}td{padding:.1rem 1rem .1rem 0;vertical-align:top}pre{overflow:auto}"
-)
+HEADERS = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
 
 
-async def openapi(request: Request) -> Response:
-    parts: Parts = request.app.state.parts
-    return JSONResponse(document(parts.settings.base_url))
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Both, made once; `policy` lets the page have its own style and nothing else."""
+
+    openapi: bytes
+    page: bytes
+    policy: str
 
 
-async def docs(request: Request) -> Response:
-    parts: Parts = request.app.state.parts
-    return HTMLResponse(page(document(parts.settings.base_url)), headers=POLICY)
+def made(base_url: str) -> Documents:
+    api = document(base_url)
+    style = files("gateway.api").joinpath("docs.css").read_text()
+    allowed = b64encode(sha256(style.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return Documents(json.dumps(api, ensure_ascii=False).encode(), page(api, style).encode(), policy)
 
 
-def page(api: dict[str, Any]) -> str:
+def page(api: Document, style: str) -> str:
     """The document for people: each call, who may make it, what it takes and what it answers."""
-    calls = [
-        _call(method, path, operation)
-        for path, methods in api["paths"].items()
-        for method, operation in methods.items()
-    ]
-    models = [_model(name, schema) for name, schema in api["components"]["schemas"].items()]
+    calls: dict[str, list[str]] = {tag["name"]: [] for tag in api["tags"]}
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items():
+            calls[operation["tags"][0]].append(_call(method, path, operation))
+    groups = "".join(f'<h2 id="{tag}">{tag}</h2>{"".join(items)}' for tag, items in calls.items())
+    shapes = "".join(_shape(name, schema) for name, schema in api["components"]["schemas"].items())
+    links = " · ".join(f'<a href="#{tag}">{tag}</a>' for tag in [*calls, "shapes"])
     title = escape(f"{api['info']['title']} {api['info']['version']}")
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
-        f'<h1>{title}</h1><p>The same for machines: <a href="/openapi.json">openapi.json</a>.</p>'
-        f"{''.join(calls)}<h1>Shapes</h1>{''.join(models)}</html>"
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width">\n<title>{title}</title>\n<style>{style}</style>\n'
+        f"<h1>{title}</h1>\n<p>{_text(api['info']['description'])}</p>\n"
+        f'<p>For machines: <a href="/openapi.json">openapi.json</a>. {links}</p>\n'
+        f'{groups}\n<h2 id="shapes">shapes</h2>{shapes}\n</html>\n'
     )
 
 
-def _call(method: str, path: str, operation: dict[str, Any]) -> str:
+def _call(method: str, path: str, operation: Document) -> str:
+    rows = [_row(p["in"], p["name"], _type(p["schema"]), p.get("description", "")) for p in operation["parameters"]]
     taken = operation.get("requestBody", {}).get("content", {})
-    rows = [(p["in"], p["name"], escape(p.get("description", ""))) for p in operation["parameters"]]
-    rows += [("body", kind, _ref(content["schema"])) for kind, content in taken.items()]
-    rows += [("answer", status, escape(a["description"]) + _answers(a)) for status, a in operation["responses"].items()]
-    lines = "".join(f"<tr><td>{where}<td><code>{escape(name)}</code><td>{about}" for where, name, about in rows)
-    about = escape(operation.get("description", ""))
+    rows += [_row("body", kind, _type(content["schema"])) for kind, content in taken.items()]
+    for status, answer in operation["responses"].items():
+        kind, schema = _content(answer)
+        about = answer["description"] if kind == "application/problem+json" else ""
+        rows.append(_row("answer", status, "" if about else f"{escape(kind)} {schema}", about))
     return (
-        f"<h2 id={escape(operation['operationId'])}><b>{method.upper()}</b> <span>{escape(path)}</span></h2>"
-        f"<p>{escape(operation['summary'])}. {about}</p><table>{lines}</table>"
+        f'<details id="{escape(operation["operationId"])}"><summary><b>{method.upper()}</b> <code>{escape(path)}</code>'
+        f" {escape(operation['summary'])}</summary><p>{_text(operation['description'])}</p>"
+        f"<table>{''.join(rows)}</table></details>\n"
     )
 
 
-def _answers(answer: dict[str, Any]) -> str:
-    schema = answer.get("content", {}).get("application/json", {}).get("schema")
-    return f": {_ref(schema)}" if schema else ""
+def _content(answer: Document) -> tuple[str, str]:
+    for kind, content in answer.get("content", {}).items():
+        return kind, _type(content["schema"]) if content["schema"] else ""
+    return "", ""
 
 
-def _ref(schema: dict[str, Any]) -> str:
+def _shape(name: str, schema: Document) -> str:
+    needed = schema.get("required", [])
+    rows = [
+        _row(field, "" if field in needed else "optional", _type(about), about.get("description", ""))
+        for field, about in schema.get("properties", {}).items()
+    ]
+    about = _text(schema.get("description", ""))
+    return f'<h3 id="{escape(name)}">{escape(name)}</h3><p>{about}</p><table>{"".join(rows)}</table>\n'
+
+
+def _row(where: str, name: str, kind: str, about: str = "") -> str:
+    return f"<tr><td>{escape(where)}<td><code>{escape(name)}</code><td>{kind}<td>{_text(about)}"
+
+
+def _text(text: str) -> str:
+    """Escaped, with what stands between backticks as code."""
+    parts = escape(text).split("`")
+    return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """A schema in a few words, as HTML."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rsplit("/", 1)[1])
         return f'<a href="#{name}">{name}</a>'
-    items = schema.get("properties", {}).get("items", {}).get("items")
-    return f"a page of {_ref(items)}" if items else escape(str(schema.get("type", "")))
-
-
-def _model(name: str, schema: dict[str, Any]) -> str:
-    rows = [
-        f"<tr><td><code>{escape(field)}</code><td>{escape(_type(about))}<td>{escape(about.get('description', ''))}"
-        for field, about in schema.get("properties", {}).items()
-    ]
-    return f"<h2 id={escape(name)}><span>{escape(name)}</span></h2><table>{''.join(rows)}</table>"
-
-
-def _type(about: dict[str, Any]) -> str:
-    if "anyOf" in about:
-        return " or ".join(_type(a) for a in about["anyOf"])
-    if "enum" in about:
-        return " | ".join(map(str, about["enum"]))
-    if about.get("type") == "array":
-        return f"list of {_type(about['items'])}"
-    return str(about.get("$ref", "").rsplit("/", 1)[-1] or about.get("format") or about.get("type", "anything"))
+    if "anyOf" in schema:
+        return " or ".join(_type(s) for s in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    if "items" in schema.get("properties", {}):
+        return f"a page, {_type(schema['properties']['items'])}"
+    return escape(str(schema.get("format") or schema.get("type") or "anything"))

@@ -2,66 +2,78 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from chipmunk import sessions
 from chipmunk.config import Settings
+from chipmunk.credentials import COOKIE
 from chipmunk.errors import BadRequest, NotFound
-from gateway.api.call import COOKIE, Parts
+from gateway.api.call import FRESH, Call
 
-SAFE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
-PAGE = "<!doctype html><meta charset=utf-8><title>Logged in</title><p>You are logged in."
+HEADERS = {
+    **FRESH,
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Logged in</title><p>You are logged in.</p></html>\n'
+LONGEST = 2048
 
 
-async def enter(request: Request) -> Response:
-    """GET uses the entrance up; HEAD, as link previews send it, does not."""
-    if request.method == "HEAD":
-        return Response(status_code=204, headers=SAFE)
-    parts: Parts = request.app.state.parts
-    wanted = request.query_params.getlist("next")
-    target = where_to(wanted[0], parts.settings) if wanted else None
-    async with parts.database.transaction() as connection:
-        entered = await sessions.enter(connection, parts.sessions, request.path_params["entrance"])
+async def enter(call: Call) -> Response:
+    """GET uses the entrance up; HEAD, as link previews send it, does not even look."""
+    wanted = call.query("next")
+    target = None if wanted is None else destination(wanted, call.parts.settings)
+    if call.request.method == "HEAD":
+        return HTMLResponse(headers=HEADERS)
+    entrance = call.request.path_params["entrance"]
+    async with call.changing() as connection:
+        entered = await sessions.enter(connection, call.parts.sessions, entrance)
     if entered is None:
         raise NotFound("This address has been used, has expired, or never was one.")
-    response = HTMLResponse(PAGE, headers=SAFE) if target is None else RedirectResponse(target, 303, SAFE)
-    _log_in(response, *entered, parts.settings, request.headers.get("x-forwarded-proto", ""))
+    response = HTMLResponse(PAGE, headers=HEADERS) if target is None else RedirectResponse(target, 303, HEADERS)
+    _give_cookie(call, response, *entered)
     return response
 
 
-def where_to(target: str, settings: Settings) -> str:
-    """The target, where it is a path of this service or a page of an allowed origin; else BadRequest.
-
-    Browsers read a backslash as a slash and drop control characters and spaces, so none may be there at all.
-    """
-    if not target.isascii() or "\\" in target or any(ord(c) <= 32 or ord(c) == 127 for c in target):
-        raise BadRequest("next has a character that an address cannot have.")
-    if target.startswith("/") and not target.startswith("//"):
-        return target
-    try:
-        parts = urlsplit(target)
-    except ValueError:
-        raise BadRequest("next is no address.") from None
-    origin = f"{parts.scheme}://{parts.netloc}"
-    own = urlsplit(settings.base_url)
-    if parts.scheme in ("http", "https") and origin in (*settings.origins, f"{own.scheme}://{own.netloc}"):
-        return target
-    raise BadRequest("next must be a path of this service or a page of an allowed origin.")
-
-
-def _log_in(response: Response, token: str, expires: datetime, settings: Settings, scheme: str) -> None:
-    none = settings.cookie_same_site == "none"
+def _give_cookie(call: Call, response: Response, token: str, expires: datetime) -> None:
+    settings = call.parts.settings
+    behind_tls = call.headers.get("x-forwarded-proto") == "https" or settings.base_url.startswith("https:")
     response.set_cookie(
         COOKIE,
         token,
-        max_age=max(1, int(expires.timestamp() - time.time())),
+        expires=expires,
         path="/",
-        secure=none or scheme == "https" or settings.base_url.startswith("https://"),
         httponly=True,
+        secure=behind_tls or settings.cookie_same_site == "none",
         samesite=settings.cookie_same_site,
     )
+
+
+def destination(target: str, settings: Settings) -> str:
+    """The target, where it is a path of this service or a page of an allowed origin; else BadRequest.
+
+    Browsers read a backslash as a slash, drop control characters, and take `//host` for another site: what has any of
+    these, as it is or percent-encoded, is refused.
+    """
+    plain = unquote(target.partition("?")[0].partition("#")[0])
+    if len(target) > LONGEST or any(c == "\\" or ord(c) <= 0x20 or ord(c) == 0x7F for c in target + plain):
+        raise BadRequest("next has characters that an address cannot have, or is too long.")
+    if not _is_path(target, plain) and _origin(target) not in (_origin(settings.base_url), *settings.origins):
+        raise BadRequest("next must be a path of this service or a page of an allowed origin.")
+    return target
+
+
+def _is_path(target: str, plain: str) -> bool:
+    return target.startswith("/") and not plain.startswith("//") and not {".", ".."} & set(plain.split("/"))
+
+
+def _origin(target: str) -> str:
+    """The origin of an http(s) address; nothing that equals one where it is none."""
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return "null"
+    return f"{parts.scheme}://{parts.netloc.lower()}" if parts.scheme in ("http", "https") and parts.netloc else "null"

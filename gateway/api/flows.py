@@ -1,145 +1,88 @@
-"""Flows, what is in them, and their members."""
+"""Flows, and what is in them."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.responses import Response
 
-from chipmunk import flows, media, users
+from chipmunk import flows, media
 from chipmunk.db import Connection
-from chipmunk.errors import Conflict, Forbidden, NotFound, UnknownFlow, UnknownUser
+from chipmunk.errors import Forbidden, NotFound
 from chipmunk.flows import Flow
-from chipmunk.operations.models import FlowFields, MemberFields
-from gateway.api.call import Call, listed, nothing, put, when
-from gateway.api.media import page, seen_flow
+from chipmunk.operations import answers
+from chipmunk.operations.models import FlowFields
+from gateway.api.call import Call, listed, nothing, put
+from gateway.api.media import page
 
-
-def shown(flow: Flow) -> dict[str, Any]:
-    return {
-        "id": flow.id,
-        "square": flow.square,
-        "visibility": flow.visibility,
-        "posting": flow.posting,
-        "description": flow.description,
-        "created_at": when(flow.created_at),
-    }
+EDITING = ("editor", "admin")
 
 
 async def put_flow(call: Call) -> Response:
-    call.caller.need_app()
-    name, body = call.name("flow"), await call.body(FlowFields)
-    async with call.transaction() as connection:
-        flow, new = await flows.put(connection, call.app, name, **body.model_dump())
-    if not new:
-        await call.publish(flow.tag)
-    return put(shown(flow), 201 if new else 200)
+    name, body = call.name("flow"), call.body
+    assert isinstance(body, FlowFields)
+    async with call.changing() as connection:
+        flow, new = await flows.put(connection, call.app, name, **body.model_dump(exclude_unset=True))
+    return put(answers.flow(flow), 201 if new else 200)
 
 
 async def get_flow(call: Call) -> Response:
-    call.need("view")
-    async with call.parts.database.connection() as connection:
-        return put(shown(await seen_flow(call, connection, call.name("flow"))))
+    name = call.name("flow")
+    async with call.reading() as connection:
+        return put(answers.flow(await flows.get(connection, call.app, name)))
 
 
 async def list_flows(call: Call) -> Response:
-    call.caller.need_app()
-    limit = call.limit()
-    async with call.parts.database.connection() as connection:
-        found = await flows.page(connection, call.app, call.name_cursor(), limit + 1)
-    return listed([shown(f) for f in found[:limit]], found[limit - 1].id if len(found) > limit else None)
+    limit, after = call.limit(), call.after_name()
+    async with call.reading() as connection:
+        found = await flows.page(connection, call.app, after, limit + 1)
+    return listed(found, limit, answers.flow, "name", lambda flow: flow.id)
 
 
 async def delete_flow(call: Call) -> Response:
-    call.caller.need_app()
     name = call.name("flow")
-    if name == flows.GENERAL:
-        raise Conflict("The flow general stays: it is where uploads go that name no flow.", flow=name)
-    async with call.transaction() as connection:
-        flow = await flows.delete(connection, call.app, name)
-    await call.publish(flow.tag)
+    async with call.changing() as connection:
+        await flows.delete(connection, call.app, name)
     return nothing()
 
 
 async def list_flow_media(call: Call) -> Response:
-    call.need("view")
-    async with call.parts.database.connection() as connection:
-        flow = await seen_flow(call, connection, call.name("flow"))
-        return await page(call, connection, flow=flow.key)
+    name = call.name("flow")
+    async with call.reading() as connection:
+        flow, role = await entered(call, connection, name)
+        if role is None:
+            raise unknown(name)
+        return await page(call, connection, None, flow.key)
 
 
 async def put_flow_media(call: Call) -> Response:
-    """The app, an editor for media that they can see, or anyone their own where the flow is open to users."""
-    call.need("manage")
-    identifier = call.id("media")
-    async with call.transaction() as connection:
-        found = await media.get(connection, call.app, identifier, call.key)
-        try:
-            [flow] = await flows.postable(connection, call.app, [call.name("flow")], call.key)
-        except UnknownFlow:
-            raise NotFound("There is no such flow.") from None
-        if call.key not in (None, found.owner_id):
-            raise Forbidden("Only its owner adds a media to a flow.", media=identifier.hex)
+    name, identifier = call.name("flow"), call.id("media")
+    async with call.changing() as connection:
+        flow, role = await entered(call, connection, name)
+        if flow.posting != "users" and role not in EDITING:
+            raise unknown(name) if role is None else Forbidden("A viewer may not post to this flow.", flow=name)
+        await media.owned(connection, call.app, identifier, call.key)
         await flows.put_media(connection, flow, identifier)
-    await call.publish(f"media:{identifier.hex}")
     return nothing()
 
 
 async def delete_flow_media(call: Call) -> Response:
-    """The app, an editor of the flow, or the media's owner."""
-    call.need("manage")
-    identifier = call.id("media")
-    async with call.transaction() as connection:
-        flow = await flows.get(connection, call.app, call.name("flow"))
-        if call.key is not None and await flows.role(connection, flow.key, call.key) not in ("editor", "admin"):
-            await media.owned(connection, call.app, identifier, call.key)
+    name, identifier = call.name("flow"), call.id("media")
+    async with call.changing() as connection:
+        flow, role = await entered(call, connection, name)
+        found = await media.get(connection, call.app, identifier, call.key)
+        if role is None and name not in found.flows:
+            raise unknown(name)
+        if role not in EDITING and found.owner_id != call.key:
+            raise unknown(name) if role is None else Forbidden("A viewer may only take out their own.", flow=name)
         await flows.take_media(connection, flow, identifier)
-    await call.publish(f"media:{identifier.hex}")
     return nothing()
 
 
-async def _governed(call: Call, connection: Connection) -> Flow:
-    """The flow, where the app or one of its admins asks."""
-    flow = await seen_flow(call, connection, call.name("flow"))
-    if call.key is not None and await flows.role(connection, flow.key, call.key) != "admin":
-        raise Forbidden("Only an admin of the flow may do that.", flow=flow.id)
-    return flow
+async def entered(call: Call, connection: Connection, name: str) -> tuple[Flow, str | None]:
+    """The flow and the caller's role in it: the app is as good as an admin, a user who is no member has none."""
+    flow = await flows.get(connection, call.app, name)
+    return flow, "admin" if call.key is None else await flows.role(connection, flow.key, call.key)
 
 
-async def list_members(call: Call) -> Response:
-    call.need("view")
-    limit = call.limit()
-    async with call.parts.database.connection() as connection:
-        flow = await _governed(call, connection)
-        found = await flows.members(connection, flow, call.name_cursor(), limit + 1)
-    items = [{"user": user, "role": role} for user, role in found[:limit]]
-    return listed(items, found[limit - 1][0] if len(found) > limit else None)
-
-
-async def put_member(call: Call) -> Response:
-    call.need("manage")
-    name, body = call.name("user"), await call.body(MemberFields)
-    async with call.transaction() as connection:
-        flow = await _governed(call, connection)
-        try:
-            user = await users.get(connection, call.app, name)
-        except NotFound:
-            raise UnknownUser(user=name) from None
-        await flows.put_member(connection, flow, user.key, body.role)
-    await call.publish(f"user:{user.key}")
-    return put({"user": name, "role": body.role})
-
-
-async def delete_member(call: Call) -> Response:
-    """The app, an admin of the flow, or the member, who may always leave."""
-    call.need("manage")
-    name = call.name("user")
-    async with call.transaction() as connection:
-        if call.caller.user == name:
-            flow = await seen_flow(call, connection, call.name("flow"))
-        else:
-            flow = await _governed(call, connection)
-        user = await users.get(connection, call.app, name)
-        await flows.take_member(connection, flow, user.key)
-    await call.publish(f"user:{user.key}")
-    return nothing()
+def unknown(name: str) -> NotFound:
+    """What `flows.get` says too, so that a flow that is none of the caller's business looks like none at all."""
+    return NotFound("There is no such flow.", flow=name)

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.responses import Response
 
 from chipmunk import jobs, media
-from chipmunk.jobs import Job
-from gateway.api.call import Call, put, when
+from chipmunk.operations import answers
+from gateway.api.call import Call, put
 
-
-def shown(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id.hex,
-        "kind": job.kind,
-        "state": job.state,
-        "attempts": job.attempts,
-        "reason": job.reason,
-        "media": None if job.media_id is None else job.media_id.hex,
-        "created_at": when(job.created_at),
-        "started_at": when(job.started_at),
-        "finished_at": when(job.finished_at),
-    }
+CANCELLED = "cancelled"
 
 
 async def get_job(call: Call) -> Response:
-    call.need("view")
-    async with call.parts.database.connection() as connection:
-        return put(shown(await jobs.get(connection, call.app, call.id("job"), call.key)))
+    identifier = call.id("job")
+    async with call.reading() as connection:
+        return put(answers.job(await jobs.get(connection, call.app, identifier, call.key)))
 
 
-async def delete_job(call: Call) -> Response:
-    call.need("manage")
-    async with call.transaction() as connection:
-        job = await jobs.cancel(connection, call.app, call.id("job"), call.key)
+async def cancel_job(call: Call) -> Response:
+    """The media of a cancelled job keeps the renditions that it has."""
+    identifier = call.id("job")
+    async with call.changing() as connection:
+        job = await jobs.cancel(connection, call.app, identifier, call.key)
         if job.media_id is not None:
-            await media.failed(connection, job.media_id, "cancelled")
-    if job.media_id is not None:
-        await call.publish(f"media:{job.media_id.hex}")
-    return put(shown(job))
+            await media.failed(connection, job.media_id, CANCELLED)
+    return put(answers.job(job))

@@ -1,0 +1,51 @@
+"""Links: more addresses of a media, each for an audience of its own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from starlette.responses import Response
+
+from chipmunk import links, media, users
+from chipmunk.errors import NotFound, UnknownUser
+from chipmunk.operations import answers
+from chipmunk.operations.models import LinkFields
+from gateway.api.call import Call, listed, nothing, put
+
+
+async def create_link(call: Call) -> Response:
+    identifier, body = call.id("media"), call.body
+    assert isinstance(body, LinkFields)
+    audience, _, name = body.audience.partition(":")
+    original = audience != "anyone" if body.original is None else body.original
+    ttl = None if body.ttl_seconds is None else timedelta(seconds=body.ttl_seconds)
+    async with call.changing() as connection:
+        await media.owned(connection, call.app, identifier, call.key)
+        try:
+            user = (await users.get(connection, call.app, name)).key if name else None
+        except NotFound:
+            raise UnknownUser(user=name) from None
+        link = await links.create(connection, identifier, audience=audience, user=user, original=original, ttl=ttl)
+    return put(answers.link(link, call.parts.links), 201)
+
+
+async def list_links(call: Call) -> Response:
+    identifier, limit, before = call.id("media"), call.limit(), call.before_id()
+    async with call.reading() as connection:
+        await media.owned(connection, call.app, identifier, call.key)
+        found = await links.of_media(connection, identifier, before, limit + 1)
+    return listed(found, limit, lambda k: answers.link(k, call.parts.links), "id", lambda k: k.id.hex)
+
+
+async def delete_links(call: Call) -> Response:
+    identifier = call.id("media")
+    async with call.changing() as connection:
+        await media.owned(connection, call.app, identifier, call.key)
+        await links.revoke_all(connection, identifier)
+    return nothing()
+
+
+async def delete_link(call: Call) -> Response:
+    async with call.changing() as connection:
+        await links.revoke(connection, call.app, call.id("link"), call.key)
+    return nothing()
