@@ -83,7 +83,8 @@ def environment(settings: Settings) -> dict[str, str]:
     """What a process of ours is told: these settings, however they were given."""
     told = {PREFIX + k.upper(): _text(v) for k, v in settings.model_dump(exclude_defaults=True).items()}
     path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
-    return plain_environment() | told | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    quick = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
+    return plain_environment() | told | quick | {"PYTHONPATH": path}
 
 
 def _text(value: object) -> str:

@@ -14,7 +14,7 @@ from chipmunk.config import Settings
 from solo import place, servers
 from solo.keys import with_keys
 from solo.logs import Logs
-from solo.packages import PROJECT
+from solo.packages import PROJECT, compile_ours
 from solo.privileges import account, become, open_the_way
 from solo.processes import Ledger
 from solo.screen import Screen
@@ -77,6 +77,7 @@ def _settle(settings: Settings) -> None:
         programs = [Path(sys.executable), servers.nginx_binary(settings)]
         homes = [PROJECT, settings.data_dir, Path(sys.prefix), Path(sys.base_prefix)]
         open_the_way(who, [*homes, *(program.parent for program in programs)])
+        compile_ours()
         become(who, settings.data_dir)
     os.umask(0o077)
     place.furnish(settings.data_dir)

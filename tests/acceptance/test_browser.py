@@ -60,10 +60,16 @@ def browser() -> Iterator[Any]:
 
 def seen(page: Any) -> tuple[bool, int, int]:
     page.wait_for_function("document.images[0].complete")
-    return tuple(page.evaluate("[document.images[0].naturalWidth > 0, document.images[0].naturalWidth, document.images[0].naturalHeight]"))
+    return tuple(
+        page.evaluate(
+            "[document.images[0].naturalWidth > 0, document.images[0].naturalWidth, document.images[0].naturalHeight]"
+        )
+    )
 
 
-def test_a_browser_that_entered_sees_the_picture_and_another_does_not(system: System, browser: Any, page_url: str) -> None:
+def test_a_browser_that_entered_sees_the_picture_and_another_does_not(
+    system: System, browser: Any, page_url: str
+) -> None:
     with App(system) as app:
         user = app.user()
         media = app.stored(user, photo(1300, 1000))
@@ -75,6 +81,8 @@ def test_a_browser_that_entered_sees_the_picture_and_another_does_not(system: Sy
         assert (answer.status, answer.headers["content-type"]) == (200, "image/webp")
         [cookie] = entered.cookies()
         assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("chipmunk_session", True, "Lax")
+        page.on("response", lambda r: print(r.status, r.url[:40], r.request.all_headers(), r.all_headers()))
+        page.on("requestfailed", lambda r: print("FAILED", r.url[:40], r.failure))
         page.goto(picture)
         assert seen(page) == (True, 640, 492)
         other = stranger.new_page()

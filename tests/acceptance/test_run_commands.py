@@ -13,7 +13,7 @@ from tests.harness import System, until
 
 def test_the_pasted_commands_show_a_photo_in_a_browser(system: System, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(photo())
-    commands = system.output.partition("Paste these")[2].partition("\n")[2]
+    commands = "\n".join(line for line in system.output.splitlines() if line.startswith("  "))
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -273,7 +273,7 @@ def test_a_member_sees_what_is_shared_until_it_is_not(app: App, what: str) -> No
     media = app.stored(owner, photo(seed=4), flow=flow)
     viewer, url = app.viewer(member), f"{media['url']}3/"
     assert viewer.get(url).status_code == 404
-    expect(app.http.put(f"/v1/flows/{flow}/members/{member}", json={"role": "viewer"}), 200)
+    expect(app.http.put(f"/v1/flows/{flow}/members/{member}", json={"role": "viewer"}), 201)
     until(lambda: viewer.get(url).status_code == 200, 2, "sight of what was shared")
     act = MEMBER_REVOCATIONS[what]
     holds_within_two_seconds(app, viewer, url, lambda: act(app, member, flow, media))
