@@ -88,8 +88,9 @@ class Settings(BaseModel):
         description="Further types that are taken, as downloads only: `application/pdf`, `video/*`, `*/*`.",
     )
     cache_max_age: int = Field(0, ge=0, le=86400, description="`max-age` of a view in a browser's cache.")
-    resource_policy: Literal["same-origin", "same-site", "cross-origin"] = Field(
-        "same-site", description="Cross-Origin-Resource-Policy of views."
+    resource_policy: Literal["", "same-origin", "same-site", "cross-origin"] = Field(
+        "",
+        description="Cross-Origin-Resource-Policy of views; unset: `same-site`, or `cross-origin` where that cannot work.",
     )
     cookie_same_site: Literal["lax", "none"] = Field(
         "lax", description="`none` where the app lives on another site; needs TLS."
@@ -191,6 +192,19 @@ class Settings(BaseModel):
         """What absolute links start with, without a slash at the end."""
         host = f"[{self.host}]" if ":" in self.host and not self.host.startswith("[") else self.host
         return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def view_policy(self) -> str:
+        """Cross-Origin-Resource-Policy of views.
+
+        Browsers take no two addresses without a registrable domain (127.0.0.1, localhost) for one site, so there
+        `same-site` would hide pictures from the app's own page; the cookie's SameSite still keeps other sites out.
+        """
+        host = urlsplit(self.base_url).hostname or ""
+        has_domain = "." in host and ":" not in host and not host.replace(".", "").isdigit()
+        return self.resource_policy or (
+            "same-site" if has_domain and self.cookie_same_site == "lax" else "cross-origin"
+        )
 
     def address(self, service: Literal["authorizer", "api", "compressor"]) -> str:
         """Where a service listens: `unix:/path` or `host:port`."""

@@ -22,10 +22,12 @@ from chipmunk.errors import (
 )
 from chipmunk.flows import Flow
 from compressor import ladder
-from compressor.asking import Asking, Fields
+from compressor.asking import Asking, Door, Fields
 from compressor.parts import Parts
 
 MULTIPART_OVERHEAD = 64 * 1024  # what boundaries, headers and the other fields may add to a file
+JSON_OVERHEAD = 16 * 1024  # the other fields of a JSON body
+ESCAPED = 3  # characters of a data URI that stand for one byte, at most (RFC 3986)
 SPARE_BYTES = 16 * 1024 * 1024  # left free on the disk, whatever is uploaded
 
 
@@ -80,11 +82,15 @@ async def precheck(parts: Parts, asking: Asking) -> UUID | None:
         async with parts.database.connection() as connection:
             if await idempotency.answered(connection, admitted.user, asking.key):
                 return None
-    if asking.door == "json":
-        return None
-    if asking.door == "multipart":
-        length = max(1, length - MULTIPART_OVERHEAD)
-    return await quotas.reserve(parts.database, admitted.user, length + ladder.still_cap(length), length)
+    least = _least(asking.door, length)
+    return await quotas.reserve(parts.database, admitted.user, least + ladder.still_cap(least), length)
+
+
+def _least(door: Door, length: int) -> int:
+    """The fewest bytes of file that such a body carries: nothing that fits is refused for its wrapping."""
+    if door == "multipart":
+        return max(1, length - MULTIPART_OVERHEAD)
+    return max(1, (length - JSON_OVERHEAD) // ESCAPED) if door == "json" else length
 
 
 def _length(parts: Parts, asking: Asking) -> int:

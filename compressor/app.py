@@ -85,7 +85,8 @@ async def upload(request: Request) -> Response:
 
 async def _received(parts: Parts, asked: Asking, request: Request) -> tuple[Upload, Stored]:
     """Takes the body in by its door and ingests it. What nginx has not checked before is checked here."""
-    ticket = asked.ticket if asked.spool is not None else await precheck(parts, asked)
+    checked = asked.spool is not None or asked.ticket is not None
+    ticket = asked.ticket if checked else await precheck(parts, asked)
     try:
         async with parts.inbox.folder() as folder:
             arrived = await DOORS[asked.door](parts.settings, parts.inbox, asked, request.stream(), folder)

@@ -85,7 +85,7 @@ CORS = (
 CORS_MAPS = """\
   map $http_origin $allowed_origin {{ default ""; {origins} }}
   map $allowed_origin $allowed_credentials {{ "" ""; default true; }}
-  map $allowed_origin $exposed_headers {{ "" ""; default "Location, Retry-After, X-Request-Id, Preference-Applied"; }}
+  map $allowed_origin $exposed_headers {{ "" ""; default "Location, Retry-After, Allow, X-Request-Id, Preference-Applied, Idempotent-Replayed"; }}
   map "$request_method $allowed_origin" $allowed_methods {{ "~^OPTIONS ." "GET, HEAD, POST, PUT, DELETE"; default ""; }}
   map $allowed_methods $allowed_headers {{ "" ""; default "Authorization, Content-Type, Idempotency-Key, Prefer"; }}
   map $allowed_methods $allowed_seconds {{ "" ""; default 600; }}"""
@@ -113,7 +113,7 @@ def _values(settings: Settings) -> dict[str, str]:
     again = "error timeout non_idempotent" if several else "off"
     cors = CORS if settings.origins else ""
     preflight = "\n      if ($allowed_methods) { return 204; }" if cors else ""
-    headers = [*SAFE.values(), f"Cross-Origin-Resource-Policy {settings.resource_policy}"]
+    headers = [*SAFE.values(), f"Cross-Origin-Resource-Policy {settings.view_policy}"]
     return {
         "workers": settings.nginx_workers,
         "listen": f"{_bracketed(settings.host)}:{settings.port}",

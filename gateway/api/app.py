@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chipmunk import asgi, cors, db, jwt, logs, metrics
+from chipmunk import asgi, db, jwt, logs, metrics
 from chipmunk.config import Settings
 from chipmunk.credentials import Authenticator
 from chipmunk.errors import NotFound
@@ -108,7 +108,7 @@ def create(settings: Settings) -> Starlette:
     app = Starlette(
         routes=routes(HANDLERS),
         lifespan=lifespan,
-        middleware=[Middleware(cors.Cors, origins=settings.origins), Middleware(asgi.Edge, service="api")],
+        middleware=[Middleware(asgi.Edge, service="api")],
         exception_handlers={404: _unknown},
     )
     app.router.redirect_slashes = False

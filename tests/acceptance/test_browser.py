@@ -81,8 +81,6 @@ def test_a_browser_that_entered_sees_the_picture_and_another_does_not(
         assert (answer.status, answer.headers["content-type"]) == (200, "image/webp")
         [cookie] = entered.cookies()
         assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("chipmunk_session", True, "Lax")
-        page.on("response", lambda r: print(r.status, r.url[:40], r.request.all_headers(), r.all_headers()))
-        page.on("requestfailed", lambda r: print("FAILED", r.url[:40], r.failure))
         page.goto(picture)
         assert seen(page) == (True, 640, 492)
         other = stranger.new_page()

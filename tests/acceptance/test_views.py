@@ -152,7 +152,7 @@ def test_the_headers_keep_browsers_from_running_or_keeping_anything(
         assert headers["cache-control"] == "private, max-age=0, must-revalidate"
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["content-security-policy"] == "default-src 'none'; sandbox"
-        assert headers["cross-origin-resource-policy"] == "same-site"
+        assert headers["cross-origin-resource-policy"] == "cross-origin"
         assert "vary" not in headers
         assert "set-cookie" not in headers
     assert headers.get("content-disposition") is None

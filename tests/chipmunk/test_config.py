@@ -56,3 +56,21 @@ def test_secrets_are_not_in_the_printed_settings() -> None:
 def test_a_socket_fits_below_any_data_directory() -> None:
     deep = config.load({"CHIPMUNK_DATA_DIR": "/tmp/" + "x" * 120})
     assert len(str(deep.run_dir / ".s.PGSQL.5432.lock")) < 108
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "cross-origin"),
+        ({"PUBLIC_URL": "http://localhost:8080"}, "cross-origin"),
+        ({"PUBLIC_URL": "http://[::1]:8080"}, "cross-origin"),
+        ({"PUBLIC_URL": "https://media.example.com"}, "same-site"),
+        ({"PUBLIC_URL": "https://media.example.com", "COOKIE_SAME_SITE": "none"}, "cross-origin"),
+        ({"RESOURCE_POLICY": "same-origin"}, "same-origin"),
+    ],
+)
+def test_views_are_for_the_same_site_where_browsers_can_tell_what_that_is(
+    settings: dict[str, str], expected: str
+) -> None:
+    given = {f"CHIPMUNK_{name}": value for name, value in settings.items()}
+    assert config.load(given).view_policy == expected

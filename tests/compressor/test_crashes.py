@@ -82,8 +82,8 @@ async def test_an_upload_killed_at_any_step_is_there_or_leaves_no_trace(house: H
             if s:
                 assert s.startswith("201 "), s
                 assert (house.folder(s.split()[1]) / "0").read_bytes() == photo()
+        await swept(house)
     assert step > 3 * STRIDE
-    await swept(house)
     await books(house)
     if key:
         for n in range(1, step + 1):

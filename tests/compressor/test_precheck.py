@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -85,6 +86,26 @@ async def test_a_form_need_not_tell_its_user_before_its_body(house: House) -> No
     form_headers = {"x_original_method": "POST", "x_original_type": "multipart/form-data; boundary=x"}
     answer = await ask(house, "", **form_headers)
     assert (answer.status_code, "x-ticket" in answer.headers) == (204, False)
+
+
+JSON_BODY = {"x_original_method": "POST", "x_original_type": "application/json"}
+
+
+async def test_a_json_body_reserves_before_it_is_read_and_uses_its_ticket(house: House) -> None:
+    body = json.dumps({"user": "ann", "data": base64.b64encode(PHOTO).decode()}).encode()
+    ticket = (await ask(house, length=len(body), **JSON_BODY)).headers["x-ticket"]
+    headers = {"content-type": "application/json", "x-ticket": ticket}
+    answer = await house.http.post("/v1/media?user=ann", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["id"]) == (201, ticket)
+    await house.user("tight", quota=1_000_000)
+    assert refusal(await ask(house, "user=tight", 20 * 2**20, **JSON_BODY)) == (413, "quota_exceeded")
+
+
+async def test_a_percent_encoded_file_is_never_refused_for_its_wrapping(house: House) -> None:
+    await house.user("tight", quota=len(PHOTO) + ladder.still_cap(len(PHOTO)))
+    body = {"user": "tight", "data": "data:image/jpeg," + "".join(f"%{b:02x}" for b in PHOTO)}
+    answer = await house.http.post("/v1/media?user=tight", json=body)
+    assert answer.status_code == 201, answer.text
 
 
 async def test_a_form_is_never_refused_for_its_own_wrapping(house: House) -> None:
