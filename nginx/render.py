@@ -82,10 +82,11 @@ CORS = (
     " add_header Access-Control-Allow-Headers $allowed_headers always;"
     " add_header Access-Control-Max-Age $allowed_seconds always;"
 )
+EXPOSED = "Location, Retry-After, Allow, X-Request-Id, Preference-Applied, Idempotent-Replayed"
 CORS_MAPS = """\
   map $http_origin $allowed_origin {{ default ""; {origins} }}
   map $allowed_origin $allowed_credentials {{ "" ""; default true; }}
-  map $allowed_origin $exposed_headers {{ "" ""; default "Location, Retry-After, Allow, X-Request-Id, Preference-Applied, Idempotent-Replayed"; }}
+  map $allowed_origin $exposed_headers {{ "" ""; default "{exposed}"; }}
   map "$request_method $allowed_origin" $allowed_methods {{ "~^OPTIONS ." "GET, HEAD, POST, PUT, DELETE"; default ""; }}
   map $allowed_methods $allowed_headers {{ "" ""; default "Authorization, Content-Type, Idempotency-Key, Prefer"; }}
   map $allowed_methods $allowed_seconds {{ "" ""; default 600; }}"""
@@ -134,10 +135,14 @@ def _values(settings: Settings) -> dict[str, str]:
         "next": again,
         "call": CALL.format(next=again.replace(" non_idempotent", ""), cors=preflight + _indented(cors)),
         "upload": UPLOAD + _indented(cors),
-        "cors": CORS_MAPS.format(origins=" ".join(f"{o} {o};" for o in settings.origins)) if cors else "",
+        "cors": CORS_MAPS.format(origins=_origins(settings), exposed=EXPOSED) if cors else "",
         "errors": "\n".join([_early(p) for p in BEFORE_A_URI] + [_named(p, cors) for p in OWN]),
         "refusals": "\n".join(_refusal(p, cors) for p in REFUSALS),
     }
+
+
+def _origins(settings: Settings) -> str:
+    return " ".join(f"{o} {o};" for o in settings.origins)
 
 
 def _indented(line: str) -> str:

@@ -162,15 +162,30 @@ def test_a_job_whose_worker_is_killed_again_and_again_ends(app: App) -> None:
     assert app.standing(user)["used_bytes"] == disk_bytes(app.system, media)
 
 
-def test_a_broken_file_that_got_past_the_first_look_ends_as_failed_with_a_reason(app: App) -> None:
+def test_a_job_that_cannot_succeed_ends_as_failed_and_the_media_says_why(app: App) -> None:
     user = app.user()
-    answer = app.upload(user, photo(1200, 900))
-    media = answer.json()
-    original = media_folder(app.system, media["id"]) / "0"
-    app.ready(media["id"])
-    assert original.exists()
-    found = app.http.get(f"/v1/jobs/{media['job']}").json()
-    assert (found["state"], found["kind"], found["media"]) == ("completed", "ladder", media["id"])
+    worker = app.system.pids()["worker-1"]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        media = app.upload(user, photo(1200, 900)).json()
+        original = media_folder(app.system, media["id"]) / "0"
+        original.write_bytes(b"\xff" * original.stat().st_size)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    found = app.ready(media["id"])
+    assert (found["status"], [r["quality"] for r in found["rungs"]]) == ("failed", [1, 2, 3])
+    assert found["reason"]
+    job = app.http.get(f"/v1/jobs/{media['job']}").json()
+    assert (job["state"], job["kind"], job["media"], job["reason"]) == (
+        "failed",
+        "ladder",
+        media["id"],
+        found["reason"],
+    )
+    assert app.standing(user)["used_bytes"] == disk_bytes(app.system, [media["id"]])
+    assert app.standing(user)["reserved_bytes"] == 0
+    viewer = app.viewer(user)
+    assert [viewer.get(f"{media['url']}{q}/").status_code for q in range(1, 7)] == [200] * 3 + [404] * 3
 
 
 def test_what_killed_parts_left_behind_is_swept_up_in_the_end(app: App) -> None:
