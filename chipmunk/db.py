@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
+import structlog
 
 from chipmunk.config import Settings
 from chipmunk.errors import Unavailable
@@ -20,6 +21,7 @@ GONE = (
     OSError,
     asyncio.TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that was lost between two statements
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
@@ -29,6 +31,7 @@ GONE = (
 )
 ACQUIRE_SECONDS = 5.0
 STATEMENT_SECONDS = 10.0
+log = structlog.get_logger()
 
 
 async def _prepare(connection: Connection) -> None:
@@ -48,6 +51,7 @@ class Database:
             async with self.pool.acquire(timeout=self._acquire_seconds) as connection:
                 yield connection
         except GONE as e:
+            log.warning("the database failed", error=type(e).__name__)
             raise Unavailable("The database cannot be reached.") from e
 
     @asynccontextmanager

@@ -32,7 +32,7 @@ class Pace:
 
     every: float = 30.0
     leftover: float = 60.0
-    spooled: float = HOUR
+    spooled: float = 600.0
     orphaned: float = HOUR
     quarantined: float = 24 * HOUR
     lost: float = 120.0

@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import psutil
 import pytest
 
-from tests.client import App, disk_bytes, leftovers, media_folder, photo, sha256, wait_healthy
+from tests.client import App, disk_bytes, media_folder, photo, sha256, wait_healthy
 from tests.harness import System, scratch, until
 
 
@@ -108,8 +109,10 @@ def test_without_postgres_hot_views_go_on_a_moment_and_the_rest_is_told_to_wait(
     media = app.stored(user)
     viewer, url = app.viewer(user), f"{media['url']}3/"
     assert viewer.get(url).status_code == 200
-    pid = app.system.pids()["postgres"]
-    os.kill(pid, signal.SIGSTOP)
+    postmaster = psutil.Process(app.system.pids()["postgres"])
+    server = [postmaster, *postmaster.children()]
+    for process in server:
+        process.suspend()
     try:
         time.sleep(3)
         answer = viewer.get(url)
@@ -121,7 +124,8 @@ def test_without_postgres_hot_views_go_on_a_moment_and_the_rest_is_told_to_wait(
         assert health.status_code == 503
         assert "postgres" in health.json()["down"]
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for process in server:
+            process.resume()
     wait_healthy(app.system)
     until(lambda: viewer.get(url).status_code == 200, 10, "views again")
 
@@ -155,7 +159,8 @@ def test_a_job_whose_worker_is_killed_again_and_again_ends(app: App) -> None:
     user = app.user()
     media = [app.upload(user, photo(1500, 1200, seed)).json()["id"] for seed in range(8)]
     for _ in range(3):
-        app.system.kill("worker-1")
+        before = app.system.kill("worker-1")
+        until(lambda before=before: app.system.pids().get("worker-1", before) != before, 30, "another worker")
         time.sleep(0.4)
     for identifier in media:
         assert app.ready(identifier, 90)["status"] == "ready"
@@ -189,7 +194,14 @@ def test_a_job_that_cannot_succeed_ends_as_failed_and_the_media_says_why(app: Ap
 
 
 def test_what_killed_parts_left_behind_is_swept_up_in_the_end(app: App) -> None:
-    def settled() -> bool:
-        return all(app.standing(user)["reserved_bytes"] == 0 for user in CROWD) and leftovers(app.system) == []
+    inbox = app.system.data_dir / "store" / ".inbox"
 
-    until(settled, EXPIRY_SECONDS, "nothing reserved, no spooled body and no half-made upload")
+    def left() -> list[object]:
+        reserved = [(u, n) for u in CROWD if (n := app.standing(u)["reserved_bytes"])]
+        return [*reserved, *(p for p in inbox.rglob("*") if p.is_file())]
+
+    def settled() -> bool:
+        time.sleep(0.5)
+        return left() == []
+
+    until(settled, EXPIRY_SECONDS, f"nothing left of {left()}")

@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -235,30 +236,28 @@ def test_two_hundred_uploads_at_once_against_a_quota_for_twenty(app: App) -> Non
     probe = app.user()
     weight = app.stored(probe, files[0])["total_bytes"]
     user = app.user(quota_bytes=weight * 20 + 1_000_000)
-    statuses: list[int] = []
+    answers: list[httpx.Response] = []
 
     def send(part: list[bytes]) -> None:
         with httpx.Client(base_url=app.system.url, headers=app.system.app, timeout=120) as http:
             for data in part:
-                answer = http.put("/v1/media", params={"user": user}, content=data)
-                statuses.append(answer.status_code)
-                if answer.status_code == 503:
-                    assert int(answer.headers["retry-after"]) > 0
-                elif answer.status_code == 413:
-                    assert answer.json()["code"] == "quota_exceeded"
-                else:
-                    assert answer.status_code == 201, answer.text
+                answers.append(http.put("/v1/media", params={"user": user}, content=data))
 
-    threads = [threading.Thread(target=send, args=(files[n::50],)) for n in range(50)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(statuses) == 200
+    with ThreadPoolExecutor(50) as pool:
+        list(pool.map(send, [files[n::50] for n in range(50)]))
+    assert len(answers) == 200
+    for answer in answers:
+        if answer.status_code == 503:
+            assert int(answer.headers["retry-after"]) > 0
+        elif answer.status_code == 413:
+            assert answer.json()["code"] == "quota_exceeded"
+        else:
+            assert answer.status_code == 201, answer.text
+    stored = sum(answer.status_code == 201 for answer in answers)
     until(lambda: app.standing(user)["reserved_bytes"] == 0, 60, "every reservation settled")
     standing = app.standing(user)
     items = app.http.get("/v1/media", params={"user": user, "limit": 200}).json()["items"]
-    assert statuses.count(201) == len(items) == standing["media_count"]
+    assert stored == len(items) == standing["media_count"]
     assert standing["used_bytes"] == disk_bytes(app.system, [i["id"] for i in items]) <= weight * 20 + 1_000_000
     assert len(items) >= 15
 
