@@ -33,7 +33,7 @@ UPSTREAMS = ("authorizer", "api", "compressor")
 BEFORE_A_URI: tuple[type[Problem], ...] = (BadRequest, Timeout, UriTooLong, HeadersTooLarge)
 OWN: tuple[type[Problem], ...] = (
     Unauthorized, NotFound, MethodNotAllowed, PreconditionFailed, TooLarge, Unsupported, BadRange, RateLimited,
-    Unavailable,
+    Unavailable, DiskFull,
 )  # fmt: skip
 REFUSALS: tuple[type[Problem], ...] = (
     BadRequest,
@@ -65,7 +65,8 @@ UPLOAD = """\
       auth_request_set $refused_retry $upstream_http_x_retry_after;
       error_page 403 = $refusal; recursive_error_pages on;
       error_page 401 @401; error_page 404 @404; error_page 413 @413; error_page 429 @429;
-      error_page 500 502 503 504 =503 @503;
+      auth_request_set $checked $upstream_status;
+      error_page 500 = $broken; error_page 502 503 504 =503 @503;
       proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
       proxy_set_header X-Request-Id $request_id; proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $outer_scheme; proxy_set_header Expect ""; proxy_set_header X-Ticket $ticket;
