@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -31,7 +30,8 @@ from chipmunk.errors import SettingsError
 PREFIX = "CHIPMUNK_"
 MIB = 1024 * 1024
 SHORTEST_KEY = 16  # 128 bits, were each character a random byte
-SOCKET_PATH_BOUND = 100  # sun_path holds 108 bytes; PostgreSQL's and a temporary suffix need room
+SOCKET_PATH_BOUND = 107  # what sun_path holds, on Linux
+LONGEST_SOCKET = "/tmp/pymp-xxxxxxxx/listener-xxxxxxxx"  # noqa: S108 - the longest of ours, a decoder pool's
 
 
 def _words(value: object) -> object:
@@ -178,10 +178,10 @@ class Settings(BaseModel):
     def run_dir(self) -> Path:
         """Sockets and pids; elsewhere than below the data directory only where a socket's path would not fit."""
         below = self.data_dir / "run"
-        if len(str(below)) + len("/.s.PGSQL.5432.lock") <= SOCKET_PATH_BOUND:
+        if len(str(below)) + len(LONGEST_SOCKET) <= SOCKET_PATH_BOUND:
             return below
         name = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"chipmunk-{name}"
+        return Path("/tmp") / f"chipmunk-{name}"  # noqa: S108 - its owner and mode are checked
 
     @property
     def log_dir(self) -> Path:

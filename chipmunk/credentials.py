@@ -159,6 +159,8 @@ async def _by_claims(connection: Connection, claims: Claims) -> Caller | None:
         where u.app_id = (select id from apps where name = $1) and u.name = $2
           and not u.suspended and u.deleted_at is null
           and (u.jwt_not_before is null or u.jwt_not_before <= $3)
+          and not exists (select from departures d where d.app_id = u.app_id
+                          and d.name_hash = sha256(convert_to(u.name, 'UTF8')) and d.at > $3)
         """,
         apps.DEFAULT,
         claims.subject,

@@ -20,6 +20,12 @@ SEEN_BY_A_USER = """
          where y.user_id = $2))
 """
 
+# Others' media are not told to be in a flow that the viewer is no member of, though a flow of both may show them.
+IN_A_FLOW_OF_THEIRS = """
+    ($2::bigint is null or m.owner_id = $2 or exists (
+        select 1 from flow_members t where t.flow_id = z.flow_id and t.user_id = $2))
+"""
+
 
 async def page(
     connection: Connection,
@@ -41,6 +47,7 @@ async def page(
     if flow is not None:
         given.append(flow)
         source, place = f"{SOURCE} join flow_media z on z.media_id = m.id and z.flow_id = ${len(given)}", "z.media_id"
+        more.append(IN_A_FLOW_OF_THEIRS)
     if owner is None and flow is None and viewer is not None:
         more.append(SEEN_BY_A_USER)
     wanted = " and ".join([SEEN_BY, f"{place} < $3", *more])

@@ -99,6 +99,14 @@ async def delete(connection: Connection, app: int, name: str) -> tuple[User, UUI
     user = _user(row)
     await connection.execute("delete from sessions where user_id = $1", user.key)
     await connection.execute("delete from flow_members where user_id = $1", user.key)
+    await connection.execute(
+        """
+        insert into departures (app_id, name_hash) values ($1, sha256(convert_to($2, 'UTF8')))
+        on conflict (app_id, name_hash) do update set at = now()
+        """,
+        app,
+        name,
+    )
     await events.revoke(connection, f"user:{user.key}")
     job = await jobs.enqueue(connection, jobs.PURGE_USER, app=app, user=user.key)
     return user, job

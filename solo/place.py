@@ -65,7 +65,7 @@ def give(data_dir: Path, account: Account) -> None:
 
 
 def clear(settings: Settings) -> None:
-    """Removes what only a running system may have: sockets, pids, the metrics of its processes."""
+    """Removes what only a running system may have: sockets, pids, temporary files, the metrics of its processes."""
     run_dir = settings.run_dir
     run_dir.mkdir(exist_ok=True, mode=0o700)
     if run_dir.is_symlink() or run_dir.stat().st_uid != os.geteuid() or run_dir.stat().st_mode & 0o077:
@@ -75,6 +75,7 @@ def clear(settings: Settings) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+    (run_dir / "tmp").mkdir(mode=0o700)
     (settings.data_dir / "postgres" / "postmaster.pid").unlink(missing_ok=True)
 
 
