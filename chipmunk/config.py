@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -23,12 +23,16 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from chipmunk.errors import SettingsError
 
 PREFIX = "CHIPMUNK_"
 MIB = 1024 * 1024
+ORIGIN = re.compile(
+    r"https?://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9._-]*[a-z0-9])?)(:[1-9][0-9]{0,4})?"
+)  # as browsers send it
 SHORTEST_KEY = 16  # 128 bits, were each character a random byte
 SOCKET_PATH_BOUND = 107  # what sun_path holds, on Linux
 LONGEST_SOCKET = "/tmp/pymp-xxxxxxxx/listener-xxxxxxxx"  # noqa: S108 - the longest of ours, a decoder pool's
@@ -97,7 +101,7 @@ class Settings(BaseModel):
     )
     jwt_issuer: str = Field("", description="`iss` of the JWTs that are taken; unset: none are.")
     jwt_audience: str = Field("", description="`aud` that they must hold.")
-    jwt_jwks: str = Field("", description="Their public keys: a file or an https URL.")
+    jwt_jwks: str = Field("", description="Their public keys: a file or a URL.")
     jwt_algorithms: Words = Field(
         ("RS256", "ES256", "Ed25519", "EdDSA"), description="Their algorithms, asymmetric only."
     )
@@ -131,8 +135,7 @@ class Settings(BaseModel):
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for v in value:
-            parts = urlsplit(v)
-            if v != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in ("http", "https") or "*" in v:
+            if not ORIGIN.fullmatch(v):
                 raise ValueError(f"{v!r} is not an origin like https://app.example.com")
         return value
 
@@ -142,6 +145,12 @@ class Settings(BaseModel):
         if value and urlsplit(value).scheme not in ("http", "https"):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _whole_login(self) -> Self:
+        if self.jwt_issuer and not (self.jwt_audience and self.jwt_jwks):
+            raise ValueError("CHIPMUNK_JWT_ISSUER needs CHIPMUNK_JWT_AUDIENCE and CHIPMUNK_JWT_JWKS beside it")
+        return self
 
     @field_validator("jwt_algorithms")
     @classmethod

@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from chipmunk.errors import CorruptImage, DecodeFailed, TooManyPixels
+from compressor.inbox import FULL
 from compressor.ladder import RUNGS
 
 Source = Path | BinaryIO
@@ -49,7 +50,7 @@ PngImagePlugin.MAX_TEXT_MEMORY = 8 * 1024 * 1024
 
 @contextmanager
 def telling_what_broke() -> Iterator[None]:
-    """Whatever a decoder raises becomes CorruptImage or DecodeFailed."""
+    """Whatever a decoder raises becomes CorruptImage or DecodeFailed; a full disk is no fault of the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -58,7 +59,9 @@ def telling_what_broke() -> Iterator[None]:
         raise DecodeFailed("Decoding the file needs more memory than the service allows.") from None
     except Image.DecompressionBombError:
         raise TooManyPixels() from None
-    except BROKEN:
+    except BROKEN as e:
+        if isinstance(e, OSError) and e.errno in FULL:
+            raise
         raise CorruptImage() from None
 
 

@@ -33,13 +33,15 @@ UPSTREAMS = ("authorizer", "api", "compressor")
 BEFORE_A_URI: tuple[type[Problem], ...] = (BadRequest, Timeout, UriTooLong, HeadersTooLarge)
 OWN: tuple[type[Problem], ...] = (
     Unauthorized, NotFound, MethodNotAllowed, PreconditionFailed, TooLarge, Unsupported, BadRange, RateLimited,
-    Unavailable, DiskFull,
+    Unavailable,
 )  # fmt: skip
 REFUSALS: tuple[type[Problem], ...] = (
     BadRequest,
     Unauthorized, Forbidden, NotFound, Conflict, LengthRequired, TooLarge, Unsupported, Unprocessable, RateLimited,
     Unavailable, DiskFull,
 )  # fmt: skip
+
+BROKEN: tuple[type[Problem], ...] = (Unavailable, DiskFull)  # of uploads that had passed the pre-check
 
 # What a browser shows in place; everything else is a download. No entry may be a type that can run script.
 INLINE = {
@@ -66,12 +68,14 @@ UPLOAD = """\
       error_page 403 = $refusal; recursive_error_pages on;
       error_page 401 @401; error_page 404 @404; error_page 413 @413; error_page 429 @429;
       auth_request_set $checked $upstream_status;
-      error_page 500 = $broken; error_page 502 503 504 =503 @503;
+      error_page 500 = $broken; error_page 502 503 504 =503 @upload_503;
       proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
       proxy_set_header X-Request-Id $request_id; proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $outer_scheme; proxy_set_header Expect ""; proxy_set_header X-Ticket $ticket;
       proxy_connect_timeout 1s; proxy_send_timeout 60s; proxy_read_timeout 300s; proxy_next_upstream off;
       add_header X-Request-Id $request_id always;"""
+
+REQUEST_ID = "add_header X-Request-Id $request_id always;"
 
 # Pages of allowed origins may read answers, refusals among them; a preflight is answered here.
 CORS = (
@@ -138,7 +142,7 @@ def _values(settings: Settings) -> dict[str, str]:
         "upload": UPLOAD + _indented(cors),
         "cors": CORS_MAPS.format(origins=_origins(settings), exposed=EXPOSED) if cors else "",
         "errors": "\n".join([_early(p) for p in BEFORE_A_URI] + [_named(p, cors) for p in OWN]),
-        "refusals": "\n".join(_refusal(p, cors) for p in REFUSALS),
+        "refusals": "\n".join([*(_refusal(p, cors) for p in REFUSALS), *(_broken(p, cors) for p in BROKEN)]),
     }
 
 
@@ -221,5 +225,13 @@ def _refusal(problem: type[Problem], cors: str) -> str:
     n = problem.status
     return (
         f"    location @refused_{n} {{ recursive_error_pages on; error_page {n} ={n} @problem_{n}; return {n}; }}\n"
-        f"    location @problem_{n} {{ {_headers(problem, '$refused_retry')} {cors} return {n} $refused_problem; }}"
+        f"    location @problem_{n} {{ {_headers(problem, '$refused_retry')} {REQUEST_ID} {cors} return {n} $refused_problem; }}"
+    )
+
+
+def _broken(problem: type[Problem], cors: str) -> str:
+    n = problem.status
+    return (
+        f"    location @upload_{n} {{ post_action /-/done; {_headers(problem)} {REQUEST_ID} {cors}"
+        f" return {n} {_quoted(problem())}; }}"
     )

@@ -148,9 +148,10 @@ class Call:
             raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode("ascii")
         except ValueError:
             raise BadCursor() from None
-        if not raw.startswith(f"{kind}:") or _cursor(kind, raw[len(kind) + 1 :]) != text:
+        last = raw.removeprefix(f"{kind}:")
+        if not last or _cursor(kind, last) != text:
             raise BadCursor()
-        return raw[len(kind) + 1 :]
+        return last
 
 
 Handler = Callable[[Call], Awaitable[Response]]

@@ -68,7 +68,12 @@ async def delete_flow_media(call: Call) -> Response:
     name, identifier = call.name("flow"), call.id("media")
     async with call.changing() as connection:
         flow, role = await entered(call, connection, name)
-        found = await media.get(connection, call.app, identifier, call.key)
+        try:
+            found = await media.get(connection, call.app, identifier, call.key)
+        except NotFound:
+            if role is None:
+                raise unknown(name) from None
+            raise
         if role is None and name not in found.flows:
             raise unknown(name)
         if role not in EDITING and found.owner_id != call.key:

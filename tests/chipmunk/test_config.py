@@ -74,3 +74,8 @@ def test_views_are_for_the_same_site_where_browsers_can_tell_what_that_is(
 ) -> None:
     given = {f"CHIPMUNK_{name}": value for name, value in settings.items()}
     assert config.load(given).view_policy == expected
+
+
+def test_a_login_that_lacks_its_audience_or_its_keys_is_refused() -> None:
+    with pytest.raises(SettingsError, match="CHIPMUNK_JWT_AUDIENCE and CHIPMUNK_JWT_JWKS"):
+        config.load({"CHIPMUNK_JWT_ISSUER": "https://login.example.com/"})
