@@ -78,7 +78,8 @@ async def upload(request: Request) -> Response:
         metrics.UPLOADS.labels(asked.door, "aborted").inc()
         raise BadRequest("The body ended early.") from None
     metrics.UPLOADS.labels(asked.door, "replayed" if stored.replayed else "stored").inc()
-    metrics.UPLOAD_BYTES.labels(asked.door).inc(taken.length)
+    if not stored.replayed:
+        metrics.UPLOAD_BYTES.labels(asked.door).inc(taken.length)
     metrics.UPLOAD_SECONDS.labels(asked.door).observe(time.monotonic() - began)
     return await _created(parts, asked, taken.app, stored)
 

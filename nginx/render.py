@@ -156,7 +156,7 @@ def _indented(line: str) -> str:
 
 def _path(path: Path) -> str:
     text = str(path)
-    if not re.fullmatch(r"/[^\s;{}\"'$\\@#]*", text):
+    if not re.fullmatch(r"/[^\s\x00-\x1f\x7f;{}\"'$\\@#]*", text):
         raise SettingsError(f"CHIPMUNK_DATA_DIR: nginx cannot take the path {text!r}; use letters, digits, - _ . /")
     return text
 

@@ -133,7 +133,7 @@ def test_servers_that_settings_name_are_used_and_none_started() -> None:
 
 def test_a_process_of_ours_is_told_what_was_set_and_others_are_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "elsewhere")
-    monkeypatch.setenv("CHIPMUNK_API_KEY_FILE", "/root/only")
+    monkeypatch.setenv("CHIPMUNK_API_KEY_FILE", "/not/for/us")
     given = {"CHIPMUNK_ORIGINS": "https://a.example,https://b.example", "CHIPMUNK_API_KEY": "cmk_given-to-ours"}
     settings = with_servers(config.load(given, data_dir=Path("/tmp/x")))
     told = environment(settings)
