@@ -9,14 +9,14 @@ from typing import Any
 
 from chipmunk.config import Settings
 
-STEPS = """
+STEPS = r"""
 Paste these: they make a user, upload a picture of yours, and print an address that shows it in a browser.
 
   KEY=$(cat {key}) URL={url}
-  curl -X PUT $URL/v1/users/alice -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' -d '{{}}'
-  curl -T photo.jpg "$URL/v1/media?user=alice&filename=photo.jpg" -H "Authorization: Bearer $KEY" | tee uploaded.json
-  curl $URL/v1/sessions -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \\
-    -d '{{"user": "alice", "ttl_seconds": 3600}}' | python3 -c 'import json, sys; \\
+  curl -w '\n' -X PUT $URL/v1/users/alice -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' -d '{{}}'
+  curl -w '\n' -T photo.jpg "$URL/v1/media?user=alice&filename=photo.jpg" -H "Authorization: Bearer $KEY" | tee uploaded.json
+  curl -s $URL/v1/sessions -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \
+    -d '{{"user": "alice", "ttl_seconds": 3600}}' | python3 -c 'import json, sys; \
     print(json.load(sys.stdin)["enter_url"] + "?next=" + json.load(open("uploaded.json"))["url"] + "5/")'
 """
 
