@@ -15,6 +15,7 @@ from solo.privileges import Account
 from solo.refusal import Refusal
 
 FOLDERS = ("store", "keys", "valkey", "nginx", "log", "run")
+BACKLOG = 2048  # as nginx.conf says
 MIB = 1024 * 1024
 FIRST_START_BYTES, LATER_BYTES = 300 * MIB, 50 * MIB
 
@@ -80,7 +81,11 @@ def clear(settings: Settings) -> None:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Takes the port for nginx, which then needs no root for it, and while it restarts connections wait."""
+    """Takes the port for nginx, which then needs no root for it, and while it restarts connections wait.
+
+    nginx takes handed sockets as they are: a blocking one would hold a worker, and all whom it serves, in accept()
+    whenever another worker was quicker.
+    """
     sockets = []
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(
@@ -92,7 +97,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
             if family == socket.AF_INET6:
                 taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             taken.bind(address)
-            taken.listen(511)
+            taken.setblocking(False)
+            taken.listen(BACKLOG)
     except OSError as e:
         for taken in sockets:
             taken.close()

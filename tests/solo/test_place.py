@@ -52,6 +52,12 @@ def test_a_port_in_use_is_refused_by_name(tmp_path: Path) -> None:
             place.listen("127.0.0.1", port)
 
 
+def test_what_nginx_is_handed_never_holds_a_worker_in_accept() -> None:
+    for taken in place.listen("localhost", free_port()):
+        with taken, pytest.raises(BlockingIOError):
+            taken.accept()
+
+
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
 def test_an_address_that_is_not_here_is_refused(host: str) -> None:
     with pytest.raises(Refusal, match=f"Cannot listen on {host}"):
