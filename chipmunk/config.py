@@ -162,9 +162,10 @@ class Settings(BaseModel):
 
     @field_validator("rung_qualities", "rung_efforts")
     @classmethod
-    def _in_range(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not all(0 <= v <= 100 for v in value):
-            raise ValueError("six numbers, rung 1 first")
+    def _in_range(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        most = 100 if info.field_name == "rung_qualities" else 6
+        if not all(0 <= v <= most for v in value):
+            raise ValueError(f"six numbers from 0 to {most}, rung 1 first")
         return value
 
     @field_validator("host", "resolver", "authorizer_address", "api_address", "compressor_address", "nginx")

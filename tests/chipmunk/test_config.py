@@ -25,6 +25,7 @@ def test_a_value_and_its_file_together_are_refused(tmp_path: Path) -> None:
         ("ORIGINS", "*"),
         ("TRUSTED_PROXIES", "everyone"),
         ("RUNG_QUALITIES", "1,2,3"),
+        ("RUNG_EFFORTS", "7,6,4,4,4,4"),
         ("JWT_ALGORITHMS", "HS256"),
         ("JWT_ALGORITHMS", "none"),
         ("HOST", "127.0.0.1; include /etc/passwd"),

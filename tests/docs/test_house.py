@@ -6,20 +6,26 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from solo.packages import PROJECT
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 50
+SAYING = {".py", ".sql", ".template", ".yml", ".toml", ".md"}
 TOP = {
     "gateway", "compressor", "nginx", "migrations", "tests", "docker-compose.yml", "README.md", "chipmunk", "solo",
     "benchmarks", "docs", "scripts", "Dockerfile", "pyproject.toml", "CHANGELOG.md", "LICENSE",
 }  # fmt: skip
+BESIDE = {".ci", ".dockerignore", ".env.example", ".gitignore", "plugins"}
 ONE_MACHINE = re.compile(r"(?<![\w.])/(?:work|farm|root|home/\w+)/[\w.]")
 
 
+@cache
 def tracked() -> list[Path]:
-    told = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    """What git has or would take in."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    told = subprocess.run(listing, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     return [PROJECT / line for line in told.splitlines() if (PROJECT / line).is_file()]
 
 
@@ -40,8 +46,9 @@ def test_no_file_and_no_function_outgrows_its_room() -> None:
     assert long == {}
 
 
-def test_everything_that_has_a_place_at_the_top_is_there() -> None:
-    assert {name for name in TOP if not (PROJECT / name).exists()} == set()
+def test_everything_that_has_a_place_at_the_top_is_there_and_nothing_else() -> None:
+    found = {path.relative_to(PROJECT).parts[0] for path in tracked()}
+    assert found - BESIDE == TOP
 
 
 def test_no_path_of_one_machine_is_in_it() -> None:
@@ -57,16 +64,22 @@ def test_no_path_of_one_machine_is_in_it() -> None:
 
 def test_migrations_and_decisions_are_numbered_without_gaps() -> None:
     for folder, suffix in (("migrations", "sql"), ("docs/decisions", "md")):
-        numbers = sorted(int(path.name[:4]) for path in (PROJECT / folder).glob(f"*.{suffix}"))
+        names = [path.name for path in (PROJECT / folder).glob(f"*.{suffix}")]
+        assert all(re.fullmatch(rf"\d{{4}}[_-][a-z0-9_-]+\.{suffix}", name) for name in names), names
+        numbers = sorted(int(name[:4]) for name in names)
         assert numbers == list(range(1, len(numbers) + 1)), folder
 
 
 def test_decisions_have_their_number_in_the_heading_and_those_that_code_names_are_there() -> None:
     for path in (PROJECT / "docs" / "decisions").glob("*.md"):
         assert path.read_text().startswith(f"# {path.name[:4]}: "), path.name
-    for path in code():
-        for name in re.findall(r"docs/[\w/-]+\.md", path.read_text()):
+    numbers = {path.name[:4] for path in (PROJECT / "docs" / "decisions").glob("*.md")}
+    for path in (p for p in tracked() if p.suffix in SAYING or p.parent.name == "scripts"):
+        words = path.read_text()
+        for name in re.findall(r"docs/[\w/-]+\.md", words):
             assert (PROJECT / name).exists(), (path.name, name)
+        for number in re.findall(r"\bdecision (\d+)", words):
+            assert number.zfill(4) in numbers, (path.name, number)
 
 
 def test_the_licence_is_apache_2() -> None:

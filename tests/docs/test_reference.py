@@ -4,86 +4,171 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 from openapi_spec_validator import validate
 
 import nginx.errors  # noqa: F401 - problems of its own
-from chipmunk import metrics
+from chipmunk import jobs, metrics
 from chipmunk.config import PREFIX, Settings
 from chipmunk.errors import every_problem
 from chipmunk.operations.openapi import document
-from chipmunk.operations.table import OPERATIONS
+from chipmunk.operations.table import OPERATIONS, Operation
+from compressor import app as write_side
+from compressor import orphans, sniff, sweep
 from gateway.api.app import HANDLERS
-from nginx.render import render
+from gateway.api.routing import routes
+from gateway.authorize import Outcome
 from solo.packages import PROJECT
+from tests.docs.pages import PAGES, anchors, calls, codes, commands, rows, text
+from tests.docs.ways import open_to, serving
 
-REFERENCE = PROJECT / "docs" / "reference"
-PAGES = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 THE_SITES_OWN = PREFIX + "URL"  # where the sites of the guides find Chipmunk
-HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-
-
-def text(name: str) -> str:
-    return (REFERENCE / f"{name}.md").read_text()
-
-
-def rows(name: str, first: str) -> list[list[str]]:
-    """The cells of a page's table rows whose first cell matches."""
-    lines = [line.strip("| ").split(" | ") for line in text(name).splitlines() if line.startswith("| ")]
-    return [cells for cells in lines if re.fullmatch(first, cells[0])]
+SETTINGS = {PREFIX + name.upper(): field for name, field in Settings.model_fields.items()}
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 
 
 def shown(value: object) -> str:
-    told = ",".join(map(str, value)) if isinstance(value, tuple) else str(value or ("0" if value == 0 else ""))
+    if isinstance(value, Path):
+        return f"`./{value}`"
+    told = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return f"`{told}`" if told else "–"
 
 
-def test_each_setting_is_there_with_its_default_and_its_meaning() -> None:
-    found = {cells[0].strip("`"): cells[1:] for cells in rows("settings", rf"`{PREFIX}[A-Z_]+`")}
-    assert set(found) == {PREFIX + name.upper() for name in Settings.model_fields}
-    for name, field in Settings.model_fields.items():
-        default = "`./var`" if name == "data_dir" else shown(field.get_default(call_default_factory=True))
-        assert found[PREFIX + name.upper()][0] == default, name
-        assert (field.description or "").rstrip(".") in found[PREFIX + name.upper()][1], name
+def bounds(name: str) -> str | None:
+    """What the settings' table says of its own accord; None where a validator has the say."""
+    field = SETTINGS[name]
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{word}`" for word in get_args(field.annotation) if word)
+    least = next((m.ge for m in field.metadata if hasattr(m, "ge")), None)
+    most = next((m.le for m in field.metadata if hasattr(m, "le")), None)
+    if least is None:
+        return None
+    return f"{least} or more" if most is None else f"{least} to {most}"
 
 
-def test_each_error_is_there_with_its_status_and_sentence() -> None:
-    found = {cells[1].strip("`"): (int(cells[0]), cells[2]) for cells in rows("errors", r"\d{3}")}
-    assert found == {code: (problem.status, problem.sentence) for code, problem in every_problem().items()}
+def test_each_setting_is_there_once_with_its_default_and_bounds() -> None:
+    found = rows("settings", rf"`{PREFIX}[A-Z_]+`", cells=5)
+    assert sorted(cells[0].strip("`") for cells in found) == sorted(SETTINGS)
+    for name, default, _, limits, meaning in ([cells[0].strip("`"), *cells[1:]] for cells in found):
+        assert default == shown(SETTINGS[name].default), name
+        assert limits == (bounds(name) or limits), name
+        assert meaning.endswith("."), name
+
+
+def test_each_error_is_there_once_with_its_status() -> None:
+    found = [(cells[0].strip("`"), int(cells[1])) for cells in rows("errors", r"`\w+`", cells=4)]
+    assert sorted(found) == sorted((code, problem.status) for code, problem in every_problem().items())
+    of_nginx = text("errors").partition("## nginx's own")[2]
+    for problem in every_problem().values():
+        assert (f"| `{problem.code}` |" in of_nginx) == problem.__module__.startswith("nginx"), problem.code
 
 
 def test_each_metric_is_there_with_its_type_and_labels() -> None:
-    found = {cells[0].strip("`"): (cells[1], cells[2]) for cells in rows("metrics", r"`chipmunk_\w+`")}
-    expected = {
+    found = {cells[0].strip("`"): (cells[1], cells[2]) for cells in rows("metrics", r"`chipmunk_\w+`", cells=5)}
+    assert found == {
         name: (kind, ", ".join(f"`{label}`" for label in labels) or "–")
         for name, (kind, _, labels) in metrics.TABLE.items()
     }
-    assert found == expected
-    explained = {cells[0].split()[0].strip("`") for cells in rows("metrics", r"`[a-z]+`( of \w+)?")}
-    assert {label for _, _, labels in metrics.TABLE.values() for label in labels} <= explained
 
 
-def test_each_call_is_there_and_no_other() -> None:
-    found = {cells[0].split("`")[1] for cells in rows("api", r"`[A-Z]+ /.*")} - {"PUT /v1/media`, the body is the file"}
-    calls = {f"{o.method} {o.path}" for o in OPERATIONS}
-    assert found == calls
-    documented = document("http://x")["paths"]
-    assert {f"{method.upper()} {path}" for path, methods in documented.items() for method in methods} == calls
+def test_each_label_is_explained_for_each_metric_that_has_it() -> None:
+    found = [(metric, cells[1].strip("`")) for cells in rows("metrics", "`.*", cells=3) for metric in codes(cells[0])]
+    assert sorted(found) == sorted((name, label) for name, (_, _, labels) in metrics.TABLE.items() for label in labels)
 
 
-def test_each_call_is_served_and_nginx_knows_the_way() -> None:
-    served = {o.name for o in OPERATIONS if o.side == "api"}
-    assert served == set(HANDLERS)
-    locations = re.findall(r"location (?:= |~ )?\"?([^ \"{]+)", render(Settings()))
+def test_labels_have_the_values_that_the_code_gives_them() -> None:
+    told = {(m, c[1].strip("`")): codes(c[2]) for c in rows("metrics", "`.*", cells=3) for m in codes(c[0])}
+    kinds = {jobs.LADDER, jobs.PURGE_MEDIA, jobs.PURGE_USER}
+    swept = set(re.findall(r'_count\(\s*"(\w+)"', Path(sweep.__file__).read_text()))
+    assert told["chipmunk_jobs_total", "kind"] == kinds
+    assert told["chipmunk_swept_total", "kind"] == swept
+    assert told["chipmunk_decisions_total", "outcome"] == {o.value for o in Outcome} | {"unavailable"}
+    assert told["chipmunk_uploads_total", "door"] == {*write_side.DOORS, "precheck"}
+    assert told["chipmunk_upload_seconds", "door"] == set(write_side.DOORS)
+
+
+def test_each_call_is_there_with_who_takes_answers_and_errors_of_its_own() -> None:
+    found = {cells[0].split("`")[1]: cells for cells in rows("api", r"`[A-Z]+ /.*", cells=7)}
+    assert set(found) == {f"{o.method} {o.path}" for o in OPERATIONS}
     for operation in OPERATIONS:
-        top = "/" + operation.path.split("/")[1]
-        assert top.startswith("/{") or any(place.startswith(top) for place in locations), operation.path
+        call, who, scope, _, answers, errors, _ = found[f"{operation.method} {operation.path}"]
+        assert re.findall(r"[?&](\w+)=", call) == list(operation.query), call
+        assert (who, scope) == (operation.who, f"`{operation.scope}`" if operation.scope else "–"), call
+        assert {int(n) for n in re.findall(r"\b\d{3}\b", answers)} == {operation.status, *operation.also}, call
+        assert codes(answers) == ({operation.answer.__name__} if operation.answer else set()), call
+        assert codes(own_errors(operation, errors)) == {p.code for p in operation.problems}, call
 
 
-def test_the_openapi_document_is_valid() -> None:
-    validate(document("http://127.0.0.1:8080"))  # type: ignore[arg-type]
+def own_errors(operation: Operation, cell: str) -> str:
+    if "#errors-of-uploads" not in cell:
+        return cell
+    return text("api").partition("### Errors of uploads\n")[2].partition("\n##")[0]
+
+
+def test_the_openapi_document_is_valid_and_has_each_call() -> None:
+    whole = document("http://127.0.0.1:8080")
+    validate(whole)  # type: ignore[arg-type]
+    found = {f"{method.upper()} {path}" for path, methods in whole["paths"].items() for method in methods}
+    assert found == {f"{o.method} {o.path}" for o in OPERATIONS}
+
+
+def test_each_call_of_a_side_is_routed_there_and_nothing_else_is() -> None:
+    assert {o.name for o in OPERATIONS if o.side == "api"} == set(HANDLERS)
+    assert {route.path for route in routes(HANDLERS)} == {o.path for o in OPERATIONS if o.side != "nginx"}
+    public = [route for route in write_side.ROUTES if route.path != "/livez" and not route.path.startswith("/-/")]
+    served = {(method, route.path) for route in public for method in route.methods or ()}
+    assert served == {(o.method, o.path) for o in OPERATIONS if o.side == "compressor"}
+
+
+def test_nginx_sends_each_call_to_its_side_and_takes_no_other() -> None:
+    for operation in OPERATIONS:
+        assert serving(operation.method, concrete(operation.path)) == operation.side, operation.path
+    assert open_to({concrete(o.path) for o in OPERATIONS}) == set()
+    for path in (
+        "/",
+        "/v1",
+        "/enter",
+        "/v2/media",
+        "/-/precheck",
+        "/-/done",
+        "/-/original/0.jpg",
+        "/decide",
+        "/livez/",
+    ):
+        assert serving("GET", path) is None, path
+
+
+def concrete(path: str) -> str:
+    return re.sub(r"{\w+}", "a" * 66, path.replace("{quality}", "3"))
+
+
+def test_each_format_is_there_with_its_type_and_suffix() -> None:
+    kinds = {*(k for _, k in sniff.STARTS), *sniff.RIFFS.values(), *sniff.BRANDS.values(), sniff.sniff(BMP)}
+    found = {(cells[2], cells[3].strip("`"), cells[4].strip("`")) for cells in rows("formats", ".+", cells=5)[1:]}
+    expected = {(k.kind, k.mime, f"{k.kind}.{k.extension}") for k in kinds if k is not None}
+    assert found - {("---", "---", "---")} == expected
+
+
+BMP = b"BM" + b"\0" * 12 + (40).to_bytes(4, "little")
+
+
+def test_sweeps_are_as_old_as_the_reference_says() -> None:
+    pace, page = sweep.Pace(), text("storage")
+    for words in (
+        f"every {pace.every:.0f} seconds",
+        f"once {pace.spooled / 60:.0f} minutes old",
+        f"after {pace.quarantined / 3600:.0f} hours, deleted",
+        f"once {pace.lost / 60:.0f} minutes old, queued again",
+        f"the next {pace.folders:,}",
+        f"more than {orphans.TOLERATED} of them and more than a hundredth",
+    ):
+        assert words in page, words
+    assert (pace.leftover, pace.orphaned, orphans.SHARE) == (60, 3600, 0.01)
+    assert "once a minute old" in page
+    assert "once an hour old, into" in page
 
 
 def test_each_dependency_has_its_reason() -> None:
@@ -95,30 +180,37 @@ def test_each_dependency_has_its_reason() -> None:
     assert set(re.findall(r"`([a-z-]+)`", section)) <= names
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
-def test_links_lead_somewhere(page: Any) -> None:
+@EVERY_PAGE
+def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-        if target.startswith(("http://", "https://", "#")):
+        if target.startswith(("http://", "https://")):
             continue
         path, _, anchor = target.partition("#")
-        found = page.parent / path
+        found = page.parent / path if path else page
         assert found.exists(), target
-        if anchor:
-            headings = {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in HEADING.findall(found.read_text())}
-            assert anchor in headings, target
+        assert not anchor or anchor in anchors(found), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
-def test_pages_name_only_what_there_is(page: Any) -> None:
+@EVERY_PAGE
+def test_pages_name_only_what_there_is(page: Path) -> None:
     words = page.read_text()
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {THE_SITES_OWN}
     for name in re.findall(rf"\b{PREFIX}[A-Z_]*[A-Z]\b", words):
-        assert name.removesuffix("_FILE") in known, name
+        assert name.removesuffix("_FILE") in {*SETTINGS, THE_SITES_OWN}, name
     for script in re.findall(r"\bscripts/(\w+)", words):
         assert (PROJECT / "scripts" / script).exists(), script
     series = {name + end for name in metrics.TABLE for end in ("", "_bucket", "_sum", "_count")}
     for name in re.findall(r"\bchipmunk_[a-z_]+_(?:total|seconds|bucket)\b", words):
         assert name in series, name
+
+
+@EVERY_PAGE
+def test_commands_make_only_calls_that_there_are(page: Path) -> None:
+    shapes = [(o.method, re.compile(re.sub(r"{\w+}", r"[^/]+", o.path))) for o in OPERATIONS]
+    for block in commands(page):
+        for method, path in calls(block):
+            if "$" in path.split("/")[0] + path.split("/")[1] or not path.strip("/"):
+                continue  # an address that an answer gave, or the service as a whole
+            assert any(m == method and shape.fullmatch(path) for m, shape in shapes), f"{method} {path}"
 
 
 def test_readme_is_short_and_its_two_commands_are_the_scripts() -> None:
