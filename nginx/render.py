@@ -60,6 +60,24 @@ CALL = """\
       proxy_connect_timeout 1s; proxy_send_timeout 10s; proxy_read_timeout 90s; proxy_next_upstream {next};
       add_header X-Request-Id $request_id always;{cors}"""
 
+DECIDE = """\
+      client_max_body_size 0;
+      proxy_pass http://authorizer/decide;
+      proxy_pass_request_headers off; proxy_pass_request_body off;
+      proxy_http_version 1.1; proxy_set_header Host authorizer; proxy_set_header Connection "";
+      proxy_set_header Content-Length ""; proxy_set_header X-Media-Id $id;
+      proxy_set_header Authorization $http_authorization;
+      proxy_set_header X-Session $cookie_chipmunk_session;
+      proxy_ignore_headers Cache-Control Expires Vary Set-Cookie X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering
+        X-Accel-Charset;
+      proxy_next_upstream {next};
+      proxy_connect_timeout 1s; proxy_send_timeout 1s; proxy_read_timeout 3s;
+      proxy_buffer_size 8k; proxy_buffers 4 4k; proxy_busy_buffers_size 8k;
+      log_subrequest off;"""
+
+# nginx tries no other replica where the list of them changed while it waited for a lost one, so it is asked once more.
+ASK_AGAIN = "      error_page 502 504 = /-/authorize/again;"
+
 UPLOAD = """\
       auth_request_set $ticket $upstream_http_x_ticket;
       auth_request_set $refused_status $upstream_http_x_status;
@@ -138,6 +156,8 @@ def _values(settings: Settings) -> dict[str, str]:
         "trusted": "\n".join(f"  set_real_ip_from {network};" for network in settings.trusted_proxies),
         "trusted_geo": "\n".join(f"    {network} 1;" for network in settings.trusted_proxies),
         "next": again,
+        "decide": DECIDE.format(next=again),
+        "ask_again": ASK_AGAIN if several else "",
         "call": CALL.format(next=again.replace(" non_idempotent", ""), cors=preflight + _indented(cors)),
         "upload": UPLOAD + _indented(cors),
         "cors": CORS_MAPS.format(origins=_origins(settings), exposed=EXPOSED) if cors else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 import urllib.request
@@ -17,6 +18,7 @@ from tests.compose.docker import COMPOSE, PATH, Docker, debian, run
 from tests.harness import free_port
 
 HERE = Path(__file__).parent
+GUIDE = PROJECT / "docs" / "how-to" / "run-with-docker-compose.md"
 FILES = ("Dockerfile", ".dockerignore", "docker-compose.yml", "pyproject.toml", "scripts/secrets")
 PACKAGES = ("chipmunk", "compressor", "gateway", "migrations", "nginx")
 SCALE = {"gateway": 2, "compressor": 2, "worker": 4}
@@ -38,13 +40,16 @@ class Deployment:
             "STAND_INS": str(folder / "stand-ins"),
         }
         run([str(self.folder / "scripts" / "secrets")], {"PATH": PATH})
+        plugins = Path(docker.environ["HOME"]) / ".docker" / "cli-plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "docker-compose").symlink_to(COMPOSE)
 
     def compose(self, *words: str) -> str:
         return run([str(COMPOSE), *words], self._environ, self.folder)
 
     def build(self) -> None:
         with took("make Debian"):
-            system = debian()
+            system = debian(self.folder.parent)
         with took("import it"):
             self.docker("import", "-", "chipmunk-test-debian", data=system)
         with took("build the stand-ins"):
@@ -57,6 +62,15 @@ class Deployment:
         scale = [word for name, number in SCALE.items() for word in ("--scale", f"{name}={number}")]
         with took("up, until all is healthy"):
             self.compose("up", "--no-build", "--detach", "--wait", "--wait-timeout", "180", *scale)
+
+    def guide(self, word: str) -> str:
+        """The first block of commands with this word in what users are told."""
+        blocks: list[str] = re.findall(r"```sh\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+        return next(block for block in blocks if word in block)
+
+    def shell(self, commands: str) -> None:
+        """Runs what users are told to type, with Compose as a part of `docker`."""
+        run(["bash", "-euo", "pipefail", "-c", commands], self._environ, self.folder)
 
     def secret(self, name: str) -> str:
         return (self.folder / "secrets" / name).read_text().strip()

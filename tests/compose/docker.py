@@ -11,7 +11,7 @@ from typing import Self
 
 from tests.harness import until
 
-PROGRAMS = ("dockerd", "docker", "debootstrap", "setpriv")
+PROGRAMS = ("dockerd", "docker", "debootstrap", "setpriv", "unshare")
 SUITE = "bookworm"
 PACKAGES = "python3,python3-venv,curl"
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -84,16 +84,16 @@ def run(words: list[str], environ: dict[str, str], folder: Path | None = None, d
     return done.stdout
 
 
-def debian() -> Path:
-    """A tar of a small Debian, made once and kept for the next run."""
+def debian(folder: Path) -> Path:
+    """A tar of a small Debian, made below `folder` once and kept for the next run."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chipmunk"
     kept = cache / f"{SUITE}-python.tar"
     if not kept.exists():
-        tree, partial = kept.with_suffix(""), kept.with_suffix(".new")
-        shutil.rmtree(tree, ignore_errors=True)
-        tree.mkdir(parents=True)
+        tree, partial = folder / SUITE, kept.with_suffix(f".{os.getpid()}")
         environ = {**os.environ, "PATH": PATH}
-        run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(tree)], environ)
+        words = ["unshare", "--mount", "debootstrap"]  # what it mounts ends with it, however it ends
+        run([*words, "--variant=minbase", f"--include={PACKAGES}", SUITE, str(tree)], environ)
+        cache.mkdir(parents=True, exist_ok=True)
         run(["tar", "-C", str(tree), "-cf", str(partial), "."], environ)
         partial.rename(kept)
         shutil.rmtree(tree)

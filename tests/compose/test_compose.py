@@ -35,8 +35,9 @@ def deployment() -> Iterator[Deployment]:
 
 
 @pytest.fixture(scope="module")
-def app(deployment: Deployment) -> App:
-    return App(deployment)  # type: ignore[arg-type]
+def app(deployment: Deployment) -> Iterator[App]:
+    with App(deployment) as app:  # type: ignore[arg-type]
+        yield app
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,22 @@ def test_no_secret_is_in_an_image_an_environment_or_a_log(deployment: Deployment
         assert not any(deployment.secret(name) in text for text in told), name
 
 
+def test_nginx_takes_up_a_new_configuration_without_a_break(
+    deployment: Deployment, seen: tuple[httpx.Client, str]
+) -> None:
+    viewer, url = seen
+    nginx = deployment.containers("nginx")[0]["Id"]
+    before = _workers(deployment, nginx)
+    deployment.docker("kill", "--signal", "HUP", nginx)
+    until(lambda: len(now := _workers(deployment, nginx)) == len(before) and not now & before, 10, "new workers")
+    assert {viewer.get(f"{url}{quality}/").status_code for quality in range(7)} == {200}
+
+
+def _workers(deployment: Deployment, nginx: str) -> set[str]:
+    lines = deployment.docker("top", nginx).splitlines()
+    return {line.split()[1] for line in lines if line.endswith("nginx: worker process")}
+
+
 def test_views_go_on_when_a_gateway_dies(deployment: Deployment, seen: tuple[httpx.Client, str]) -> None:
     viewer, url = seen
     deployment.docker("kill", deployment.containers("gateway")[0]["Id"])
@@ -122,12 +139,37 @@ def test_views_go_on_when_a_gateway_dies(deployment: Deployment, seen: tuple[htt
     assert len(deployment.containers("gateway")) == 1
 
 
+def test_views_are_refused_as_unavailable_when_the_last_gateway_dies(
+    deployment: Deployment, seen: tuple[httpx.Client, str]
+) -> None:
+    viewer, url = seen
+    deployment.docker("kill", deployment.containers("gateway")[0]["Id"])
+    until(lambda: viewer.get(f"{url}5/").status_code == 503, 10, "a refusal")  # until then one answer is believed
+    problem(viewer.get(f"{url}5/"), 503, "unavailable")
+
+
 def test_what_was_stored_is_there_in_new_containers(deployment: Deployment, seen: tuple[httpx.Client, str]) -> None:
     viewer, url = seen
     with took("down"):
         deployment.compose("down", "--timeout", "20")
     assert not deployment.healthy()
     deployment.up()
+    until(deployment.healthy, 30, "a healthy system")
+    assert viewer.get(f"{url}0/").content == photo()
+    assert viewer.get(f"{url}6/").status_code == 200
+
+
+def test_a_backup_is_restored_into_empty_volumes_as_the_guide_says(
+    deployment: Deployment, seen: tuple[httpx.Client, str]
+) -> None:
+    viewer, url = seen
+    backup, restore = deployment.guide("pg_dump"), deployment.guide("pg_restore")
+    with took("back up"):
+        deployment.shell("\n".join(backup.splitlines()[:2]))
+    with took("down"):
+        deployment.compose("down", "--volumes", "--timeout", "20")
+    with took("restore"):
+        deployment.shell(restore)
     until(deployment.healthy, 30, "a healthy system")
     assert viewer.get(f"{url}0/").content == photo()
     assert viewer.get(f"{url}6/").status_code == 200
