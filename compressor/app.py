@@ -26,9 +26,9 @@ from chipmunk.errors import (
     QuotaExceeded,
     Unavailable,
 )
+from chipmunk.operations import answers
 from compressor import asking, filenames, purge
 from compressor.admission import admit, precheck
-from compressor.answers import media_answer
 from compressor.asking import Asking
 from compressor.doors import data_uri, multipart, raw
 from compressor.ingest import Stored, Upload, ingest
@@ -123,7 +123,7 @@ async def _created(parts: Parts, asked: Asking, app: int, stored: Stored) -> Res
         headers["idempotent-replayed"] = "true"
     if asked.wait is not None:
         found = await climbed(parts, app, identifier, asked.wait)
-        answer = answer if found is None else media_answer(found, parts.links)
+        answer = answer if found is None else answers.media(found, parts.links)
         headers["preference-applied"] = "wait"
     return JSONResponse(answer, 201, headers)
 

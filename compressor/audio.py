@@ -38,15 +38,6 @@ def read(path: Path) -> tuple[dict[str, Any], bytes | None]:
     return tags, _cover(found)
 
 
-def mime(path: Path, kind: Kind) -> Kind:
-    """The kind, with Opus told from Vorbis: both come in Ogg."""
-    if kind.mime == "audio/ogg":
-        with path.open("rb") as file:
-            if b"OpusHead" in file.read(512):
-                return Kind("audio", "audio/ogg", "opus")
-    return kind
-
-
 def _text(value: object) -> str:
     return "".join(c for c in str(value) if c.isprintable())[:LONGEST_TAG].encode("utf-8", "replace").decode()
 

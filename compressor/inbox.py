@@ -18,6 +18,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+import aiofiles
+
 from chipmunk.errors import BadRequest, DiskFull
 
 ORIGINAL = "0"
@@ -88,37 +90,33 @@ class Inbox:
 
 
 async def write_body(chunks: AsyncIterator[bytes], target: Path, most: int) -> int:
-    """Writes a body to a new file, in batches by a thread; returns its length. ValueError where it passes `most`."""
+    """Writes a body to a new file, in batches; returns its length. ValueError where it passes `most`."""
     with disk():
-        file = await asyncio.to_thread(target.open, "xb", 0)
+        file = await aiofiles.open(target, "xb")
     try:
-        length, waiting, size = 0, [], 0
+        length, waiting = 0, bytearray()
         async for chunk in chunks:
             length += len(chunk)
             if length > most:
                 raise ValueError("longer than announced")
-            waiting.append(chunk)
-            size += len(chunk)
-            if size >= BATCH:
-                await asyncio.to_thread(_write, file.fileno(), b"".join(waiting))
-                waiting, size = [], 0
-        await asyncio.to_thread(_write, file.fileno(), b"".join(waiting))
+            waiting += chunk
+            if len(waiting) >= BATCH:
+                with disk():
+                    await file.write(bytes(waiting))
+                waiting.clear()
+        with disk():
+            await file.write(bytes(waiting))
+            await file.flush()
         return length
     finally:
-        file.close()
+        with disk():
+            await file.close()
 
 
 def write_file(target: Path, data: bytes) -> None:
     """Writes a whole body to a new file."""
-    with disk(), target.open("xb", 0) as file:
-        _write(file.fileno(), data)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    with disk():
-        while view:
-            view = view[os.write(descriptor, view) :]
+    with disk(), target.open("xb") as file:
+        file.write(data)
 
 
 def _make(path: Path) -> int:

@@ -18,8 +18,8 @@ from chipmunk import idempotency, ids, media, metrics, quotas
 from chipmunk.errors import EmptyFile, TooLarge, Unavailable, UnknownFlow, Unsupported
 from chipmunk.flows import Flow
 from chipmunk.idempotency import Answer
+from chipmunk.operations import answers
 from compressor import filenames, ladder, sniff
-from compressor.answers import media_answer
 from compressor.holding import Hold, holding
 from compressor.inbox import ORIGINAL, disk
 from compressor.parts import Parts
@@ -144,7 +144,7 @@ async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, clim
             if not await quotas.settle(connection, upload.user, new.id, new.total_bytes, kept, 1):
                 raise Unavailable("The upload lost its place; send it again.")
             await media.insert(connection, new, climbing=climbing)
-            answer = media_answer(await media.get(connection, upload.app, new.id, None), parts.links)
+            answer = answers.media(await media.get(connection, upload.app, new.id, None), parts.links)
             if upload.key is not None:
                 await idempotency.answer(connection, upload.user, upload.key, new.id, answer)
     except asyncpg.ForeignKeyViolationError:

@@ -90,12 +90,16 @@ OTHERS: tuple[tuple[bytes, str], ...] = (
 
 
 def guess_other(head: bytes, filename: str) -> Kind:
-    """The type of a file that `sniff` does not know, for settings that allow such as downloads."""
+    """The type of a file that `sniff` does not know, for settings that allow such as downloads.
+
+    A name is believed of text alone, and never where it claims a picture or music that a browser would show.
+    """
     mime = next((m for start, m in OTHERS if head.startswith(start)), "")
     if not mime and head[4:8] == b"ftyp":
         mime = "video/mp4"
     if not mime:
         by_name = mimetypes.guess_type(filename)[0] or ""
         binary = b"\0" in head
-        mime = by_name if by_name and not binary else "application/octet-stream" if binary else "text/plain"
+        believed = by_name.startswith(("text/", "application/")) or by_name == "image/svg+xml"
+        mime = "application/octet-stream" if binary else by_name if believed else "text/plain"
     return Kind("file", mime, (mimetypes.guess_extension(mime) or ".bin").removeprefix("."))

@@ -95,7 +95,7 @@ def _begin_picture(source: Source, kind: Kind, out: Path, square: bool, cap: int
 
 def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
     tags, cover = audio.read(path)
-    mime, seconds = audio.mime(path, kind).mime, tags["duration_seconds"]
+    mime, seconds = kind.mime, tags["duration_seconds"]
     if cover is not None:
         try:
             source, picture = audio.cover_file(cover)

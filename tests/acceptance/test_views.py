@@ -67,6 +67,9 @@ def refused_ids(app: App, owner: str, media: dict[str, Any]) -> dict[str, str]:
         "expired": expired["url"],
         "revoked": revoked["url"],
         "garbage": "/" + "x" * 66 + "/",
+        "no id": "/thumbnails/",
+        "too long": "/" + "x" * 3000 + "/",
+        "lines of its own": "/a%0d%0aX-Session:%20b%00/",
     }
 
 
@@ -85,6 +88,8 @@ def test_what_a_stranger_may_not_see_looks_the_same_whatever_the_reason(
         problem(answers["foreign"], status, code)
         for name, answer in answers.items():
             assert same(answer, answers["foreign"]), (name, answer.headers, answer.text)
+        for quality in ("7", "9", "10", "03", "1" * 50):
+            assert same(client.get(f"{media['url']}{quality}/"), answers["foreign"]), quality
 
 
 def test_a_public_link_is_served_whatever_credential_comes_along(app: App, media: dict[str, Any]) -> None:
@@ -92,7 +97,8 @@ def test_a_public_link_is_served_whatever_credential_comes_along(app: App, media
     for header in ({}, {"Authorization": "Bearer nonsense"}, {"Cookie": "chipmunk_session=cms_bad"}):
         answer = app.anonymous().get(f"{public['url']}3/", headers=header)
         assert answer.status_code == 200, (header, answer.text)
-    assert app.anonymous().get(f"{public['url']}0/").status_code == 404
+    for quality in (0, 7, 9):
+        assert app.anonymous().get(f"{public['url']}{quality}/").status_code == 404
     whole = link(app, media, "anyone", original=True)
     assert app.anonymous().get(f"{whole['url']}0/").content == DATA
 

@@ -1,6 +1,7 @@
 import pytest
 
 from compressor.sniff import guess_other, sniff
+from nginx.render import INLINE
 from tests import pictures
 
 SAMPLES = {
@@ -48,3 +49,10 @@ def test_what_is_not_known_is_guessed_for_downloads_only() -> None:
     assert guess_other(b"%PDF-1.7", "x").mime == "application/pdf"
     assert guess_other(b"\0\1\2", "x.html").mime == "application/octet-stream"
     assert guess_other(b"%PDF-1.7", "x").kind == "file"
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.opus", "a.mp3", "a.ico", "a.mp4", "a"])
+def test_a_name_never_makes_text_something_that_is_shown(name: str) -> None:
+    assert guess_other(b"<script>alert(1)</script>", name).mime == "text/plain"
+    assert guess_other(b"<svg/>", "a.svg").mime == "image/svg+xml"
+    assert "image/svg+xml" not in INLINE
