@@ -69,7 +69,7 @@ def refused_ids(app: App, owner: str, media: dict[str, Any]) -> dict[str, str]:
         "garbage": "/" + "x" * 66 + "/",
         "no id": "/thumbnails/",
         "too long": "/" + "x" * 3000 + "/",
-        "lines of its own": "/a%0d%0aX-Session:%20b%00/",
+        "lines of its own": "/a%0d%0aX-Session:%20b/",
     }
 
 
