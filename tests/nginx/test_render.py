@@ -158,7 +158,8 @@ def test_all_limits_and_timeouts_are_named(folder: Path) -> None:
         "client_header_timeout", "client_body_timeout", "send_timeout", "reset_timedout_connection", "keepalive_timeout",
         "keepalive_requests", "client_header_buffer_size", "large_client_header_buffers", "client_max_body_size", "max_ranges",
         "worker_connections", "request_pool_size", "limit_req_zone", "limit_conn_zone", "limit_req_status", "limit_conn_status",
-        "resolver_timeout", "worker_rlimit_nofile", "open_file_cache off", "server_tokens off", "merge_slashes off", "underscores_in_headers off",
+        "resolver_timeout", "worker_rlimit_nofile",
+        "open_file_cache off", "server_tokens off", "merge_slashes off", "underscores_in_headers off",
     ):  # fmt: skip
         assert re.search(rf"(^|[\s;{{]){directive}\b", text), directive
     assert re.search(r"proxy_cache_path [^;]*max_size=[^;]*;", text)
