@@ -19,7 +19,7 @@ from solo.servers import nginx_binary
 from tests.client import App, photo
 from tests.harness import System, free_port, until
 
-PICTURE = 4  # the rung that is viewed: 320 px
+PICTURE = 4  # the rung that is viewed: 300 px, 7 kB
 BARE = """\
 {user}worker_processes 1; daemon off; pid {folder}/bare.pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
@@ -53,7 +53,7 @@ class House:
 
     @cached_property
     def picture(self) -> bytes:
-        return photo(480, 360, quality=80)
+        return photo(300, 225, quality=60)
 
     def users(self, count: int) -> list[str]:
         with ThreadPoolExecutor(4) as pool:

@@ -32,10 +32,66 @@ def machine() -> str:
 
 
 def write(rows: Sequence[Row], only: Sequence[str] | None) -> None:
-    """Replaces the rows of the groups that were measured, and keeps those of the others."""
+    """Replaces the rows of the groups that were measured, keeps those of the others, and draws both."""
     kept: list[dict[str, Any]] = []
     if only and RESULTS.exists():
         kept = [r for r in json.loads(RESULTS.read_text())["rows"] if r["group"] not in only]
     table = kept + [row.as_json() for row in rows]
     results = {"machine": machine(), "date": datetime.now(UTC).date().isoformat(), "rows": table}
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    page = PAGE.read_text()
+    before, _, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n{as_table(results)}{END}{after}")
+    plot(table)
+
+
+def as_table(results: dict[str, Any]) -> str:
+    """The part of docs/benchmarks.md that is written by a run."""
+    lines = [f"{results['machine']}; {results['date']}.", ""]
+    for group in dict.fromkeys(row["group"] for row in results["rows"]):
+        lines += [f"### {group.capitalize()}", "", "| what | ours | peer | ratio | spread | target | met |"]
+        lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
+        lines += [as_cells(row) for row in results["rows"] if row["group"] == group] + [""]
+    return "\n".join(lines)
+
+
+def as_cells(row: dict[str, Any]) -> str:
+    def shown(figure: float | None) -> str:
+        return "" if figure is None else f"{figure:,.10g}"
+
+    ours = f"{shown(row['median'])} {row['unit']}"
+    name = f"{row['name']} ({row['note']})" if row["note"] else row["name"]
+    met = {None: "", True: "yes", False: "**no**"}[row["met"]]
+    cells = [
+        name,
+        ours,
+        shown(row["peer_median"]),
+        shown(row["ratio"]),
+        f"{row['spread']:.0%}",
+        row["target"] or "",
+        met,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def plot(table: Sequence[dict[str, Any]]) -> None:
+    """Each ratio on a logarithmic axis, with its target as a tick."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [row for row in table if row["ratio"] is not None][::-1]
+    figure, axes = pyplot.subplots(figsize=(11, 0.3 * len(rows) + 1.2), layout="constrained")
+    colours = {None: "#8a8f98", True: "#2f7d4f", False: "#b3402a"}
+    axes.barh(range(len(rows)), [row["ratio"] for row in rows], color=[colours[row["met"]] for row in rows], height=0.6)
+    for place, row in enumerate(rows):
+        if row["target"]:
+            axes.plot([float(row["target"].split()[1])] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.5)
+    axes.set_yticks(range(len(rows)), [f"{row['group']}: {row['name']}" for row in rows], fontsize=7)
+    axes.set_xscale("log")
+    axes.axvline(1, color="#8a8f98", linewidth=0.8)
+    axes.set_xlabel("ratio to the peer; the tick is the target")
+    figure.savefig(PLOT, dpi=110)
+    pyplot.close(figure)
