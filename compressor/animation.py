@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from compressor.encode import within, write
 from compressor.ladder import Budget, Rung, RungFile
 from compressor.limits import Limits
 from compressor.pictures import base
+from compressor.scaling import resized
 
 MOVING_FROM = 3  # a picture of 40 px or less is a placeholder: it stands still
 SOURCE_FRAMES = 4  # of an animation's frames together, times the pixels that one picture may have
 RUNG_PIXELS = 64_000_000  # of a rung's frames together: 256 MB while they are encoded
 LEAST_MILLISECONDS, DEFAULT_MILLISECONDS = 11, 100  # browsers show frames of 10 ms or less for 100 ms
+NO_KEY_FRAMES = 0  # but the first: each other one would be encoded twice, to see which way is smaller
 HARDER = ((1.0, 1), (0.5, 1), (0.2, 1), (0.2, 2), (0.1, 4), (0.0, 8))
 
 
@@ -42,19 +45,38 @@ def frame_count(image: Image.Image, limits: Limits) -> int:
     return count
 
 
-def moving(image: Image.Image, rung: Rung, square: bool, limits: Limits) -> Moving:
-    """The frames at this rung's size: all of them, or evenly thinned to the bounds."""
-    count = int(getattr(image, "n_frames", 1))
-    most = max(1, min(limits.max_frames, RUNG_PIXELS // (rung.width * rung.height)))
-    step = -(-count // most)
-    frames, durations = [], []
+def moving(image: Image.Image, rungs: list[Rung], square: bool, limits: Limits) -> Iterator[Moving]:
+    """The frames at each rung's size: all of them, or evenly thinned to the bounds.
+
+    The file is read once where all rungs fit in memory together, and else for each rung, to hold only its frames.
+    """
+    count, together = int(getattr(image, "n_frames", 1)), sum(r.width * r.height for r in rungs)
+    if count <= limits.max_frames and count * together <= RUNG_PIXELS:
+        yield from _read(image, rungs, square, 1)
+        return
+    for rung in rungs:
+        most = max(1, min(limits.max_frames, RUNG_PIXELS // (rung.width * rung.height)))
+        yield from _read(image, [rung], square, -(-count // most))
+
+
+def _read(image: Image.Image, rungs: list[Rung], square: bool, step: int) -> list[Moving]:
+    """Every `step`-th frame at each rung's size, made from that at the rung above."""
+    image.seek(0)
+    frames: dict[int, list[Image.Image]] = {rung.quality: [] for rung in rungs}
+    durations = []
     for number, frame in enumerate(ImageSequence.Iterator(image)):
         frame.load()  # some formats tell a frame's duration only then
         durations.append(_milliseconds(frame))
-        if number % step == 0:
-            frames.append(base(frame.copy(), rung.quality, square))
+        if number % step:
+            continue
+        above = base(frame, rungs[-1].quality, square)
+        above = above.copy() if above is frame else above
+        for rung in reversed(rungs):
+            above = resized(above, (rung.width, rung.height))
+            frames[rung.quality].append(above)
     thin = [sum(durations[at : at + step]) for at in range(0, len(durations), step)]
-    return Moving(frames, thin, int(image.info.get("loop", 1 if image.format == "GIF" else 0)))
+    loop = int(image.info.get("loop", 1 if image.format == "GIF" else 0))
+    return [Moving(frames[rung.quality], thin, loop) for rung in rungs]
 
 
 def _milliseconds(frame: Image.Image) -> int:
@@ -65,11 +87,10 @@ def _milliseconds(frame: Image.Image) -> int:
 def climb(
     image: Image.Image, rungs: list[Rung], square: bool, budget: Budget, out: Path, limits: Limits
 ) -> list[RungFile]:
-    """Makes moving rungs. Each is read from the file anew, so that only one rung's frames are in memory."""
+    """Makes moving rungs."""
     made = []
-    for rung in rungs:
-        image.seek(0)
-        data = _within(moving(image, rung, square, limits), budget.share(rung.quality), rung, limits)
+    for rung, frames in zip(rungs, moving(image, rungs, square, limits), strict=True):
+        data = _within(frames, budget.share(rung.quality), rung, limits)
         budget.took(rung.quality, len(data))
         made.append(write(data, rung, out))
     return made
@@ -92,6 +113,6 @@ def _webp(animation: Moving, quality: int, effort: int) -> bytes:
     first, *rest = animation.frames
     first.save(
         out, "WEBP", save_all=True, append_images=rest, duration=animation.durations, loop=animation.loop,
-        quality=quality, method=effort, exif=b"", xmp=b"", icc_profile=b"",
+        quality=quality, method=effort, kmax=NO_KEY_FRAMES, exif=b"", xmp=b"", icc_profile=b"",
     )  # fmt: skip
     return out.getvalue()

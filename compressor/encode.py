@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 from PIL import Image
 
 from compressor.ladder import Budget, Rung, RungFile
 from compressor.limits import Limits
-from compressor.pictures import resized
+from compressor.scaling import resized
 
 HARDER = (1.0, 0.7, 0.45, 0.25, 0.1, 0.0)
 
@@ -57,11 +56,8 @@ def _store(image: Image.Image, rung: Rung, budget: Budget, out: Path, limits: Li
 
 
 def write(data: bytes, rung: Rung, out: Path) -> RungFile:
-    """The rung's file, synced, under its name only when it is whole."""
+    """The rung's file, under its name only when it is whole. Who moves it to its place syncs it."""
     part = out / f".{rung.quality}.part"
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    part.write_bytes(data)
     part.rename(out / f"{rung.quality}.webp")
     return RungFile(rung.quality, rung.width, rung.height, len(data))

@@ -9,11 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from PIL import Image, ImageCms, ImageFile, PngImagePlugin
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin, WebPImagePlugin
 
 from chipmunk.errors import CorruptImage, DecodeFailed, TooManyPixels
+from compressor import webp
 from compressor.inbox import FULL
 from compressor.ladder import RUNGS
+from compressor.scaling import resized
 
 Source = Path | BinaryIO
 FORMATS = {
@@ -40,6 +42,7 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 ON_THE_SIDE = frozenset({5, 6, 7, 8})
+SIXTEEN_BITS = {"I;16": "L;16", "I;16L": "L;16", "I;16B": "L;16B"}  # and what keeps the high byte of each
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, RuntimeError)
 SRGB = ImageCms.createProfile("sRGB")
 
@@ -98,15 +101,26 @@ def base(image: Image.Image, top: int, square: bool) -> Image.Image:
     target = _target(crop, RUNGS[top - 1])
     profile = image.info.get("icc_profile")
     before = image.size
-    if image.format in ("JPEG", "MPO"):
-        scale = target[0] / (crop[2] - crop[0])
-        image.draft(None, (max(1, round(before[0] * scale)), max(1, round(before[1] * scale))))
-    image.load()
+    image = _loaded(image, (crop[2] - crop[0]) / target[0])
     ratio = image.size[0] / before[0], image.size[1] / before[1]
     box = (crop[0] * ratio[0], crop[1] * ratio[1], crop[2] * ratio[0], crop[3] * ratio[1])
     reduced = resized(plain(image), target, box)
     reduced = to_srgb(reduced, profile)
     return reduced.transpose(UPRIGHT[turn]) if turn in UPRIGHT else reduced
+
+
+def _loaded(image: Image.Image, factor: float) -> Image.Image:
+    """Decoded, and where the format can at a smaller size, but at most `factor` times as small."""
+    if image.format in ("JPEG", "MPO"):
+        width, height = image.size
+        image.draft(None, (max(1, round(width / factor)), max(1, round(height / factor))))
+    elif isinstance(image, WebPImagePlugin.WebPImageFile) and not image.is_animated and image.fp is not None:
+        image.fp.seek(0)
+        found = webp.shrunk(image.fp.read(), image.size, factor)
+        if found is not None:
+            return found
+    image.load()
+    return image
 
 
 def _crop(size: tuple[int, int], square: bool) -> tuple[float, float, float, float]:
@@ -126,17 +140,11 @@ def _target(crop: tuple[float, float, float, float], side: int) -> tuple[int, in
     return max(1, int(width * side / longest + 0.5)), max(1, int(height * side / longest + 0.5))
 
 
-def resized(
-    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
-) -> Image.Image:
-    if image.size == size and box in (None, (0, 0, *size)):
-        return image
-    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=2.0)
-
-
 def plain(image: Image.Image) -> Image.Image:
     """The same picture in a mode that can be resized: L, RGB, RGBA, CMYK or LAB, with 8 bits a channel."""
     mode = image.mode
+    if mode in SIXTEEN_BITS:
+        return Image.frombytes("L", image.size, image.tobytes(), "raw", SIXTEEN_BITS[mode])
     if mode.startswith("I") or mode == "F":
         return _eight_bit(image)
     if image.has_transparency_data and mode != "RGBA":
@@ -149,13 +157,12 @@ def plain(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Sixteen bits become eight by dropping the low ones; wider or floating samples by their largest."""
+    """Samples that fit sixteen bits by dropping the low eight; wider or floating ones by their largest."""
     whole = image.convert("F")
     highest = float(cast(tuple[float, float], whole.getextrema())[1])
-    if image.mode.startswith("I;16") or (image.mode == "I" and highest <= 65535):
-        scale = 1 / 257
-    else:
-        scale = 255 / highest if highest > 0 else 1.0
+    if image.mode == "I":
+        highest = max(highest, 65535)
+    scale = 255 / highest if highest > 0 else 1.0
     return whole.point(lambda value: value * scale + 0.5).convert("L")
 
 

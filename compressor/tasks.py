@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,17 @@ import pillow_heif
 from PIL import Image
 
 from chipmunk.errors import Problem
-from compressor import animation, audio, encode
+from compressor import animation, audio, encode, handover
 from compressor.ladder import Budget, Rung, RungFile, plan
 from compressor.limits import Limits, confine
 from compressor.pictures import Source, base, opened, telling_what_broke, upright_size
+from compressor.scaling import resized
 from compressor.sniff import Kind
 from compressor.thumb import placeholder
 
 LOWER, UPPER = (1, 2, 3), (4, 5, 6)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,19 @@ def prepare(limits: Limits) -> None:
     LIMITS = limits
     pillow_heif.register_heif_opener(thumbnails=False)
     Image.preinit()
+    keep_memory()
     confine(limits.memory_bytes)
+
+
+def keep_memory() -> None:
+    """Has glibc keep what a picture leaves free for the next: from the kernel it comes back page by page.
+
+    The numbers are those of malloc.h; 32 MiB is the most that it takes. Another libc has no mallopt.
+    """
+    with suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 LIMITS: Limits
@@ -65,13 +82,15 @@ def finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[Ru
         if cover is None:
             return []
         source, picture = audio.cover_file(cover)  # type: ignore[assignment]
-    with telling_what_broke():
-        image = opened(source, picture.mime, LIMITS.max_pixels)
+    with telling_what_broke(), opened(source, picture.mime, LIMITS.max_pixels) as image:
         rungs = _rungs(image, square, UPPER)
         budget = Budget(cap, UPPER)
         if animation.frame_count(image, LIMITS) > 1:
             return animation.climb(image, rungs, square, budget, out, LIMITS)
-        return encode.climb(base(image, UPPER[-1], square), rungs, budget, out, LIMITS)
+        top = handover.kept(path.parent, rungs[-1]) or base(image, UPPER[-1], square)
+        made = encode.climb(top, rungs, budget, out, LIMITS)
+    handover.drop(path.parent)
+    return made
 
 
 def _rungs(image: Image.Image, square: bool, qualities: tuple[int, ...]) -> list[Rung]:
@@ -79,18 +98,27 @@ def _rungs(image: Image.Image, square: bool, qualities: tuple[int, ...]) -> list
 
 
 def _begin_picture(source: Source, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
-    image = opened(source, kind.mime, LIMITS.max_pixels)
-    width, height = upright_size(image)
-    frames = animation.frame_count(image, LIMITS)
-    budget, rungs = Budget(cap // 10, LOWER), _rungs(image, square, LOWER)
-    if frames > 1:
-        budget = Budget(cap // 25, LOWER[:2])
-    low = base(image, LOWER[-1], square)
-    made = encode.climb(low, rungs if frames == 1 else rungs[:2], budget, out, LIMITS)
-    if frames > 1:
-        made += animation.climb(image, rungs[2:], square, Budget(cap // 2, LOWER[2:]), out, LIMITS)
-    hashed = placeholder(low)
-    return Begun(kind.kind, kind.mime, width, height, frames, None, hashed, made, {}, True)
+    with opened(source, kind.mime, LIMITS.max_pixels) as image:
+        width, height = upright_size(image)
+        frames = animation.frame_count(image, LIMITS)
+        rungs = _rungs(image, square, LOWER)
+        if frames > 1:
+            low = base(image, LOWER[-1], square)
+            made = encode.climb(low, rungs[:2], Budget(cap // 25, LOWER[:2]), out, LIMITS)
+            made += animation.climb(image, rungs[2:], square, Budget(cap // 2, LOWER[2:]), out, LIMITS)
+        else:
+            low = _low(image, source, square, rungs[-1])
+            made = encode.climb(low, rungs, Budget(cap // 10, LOWER), out, LIMITS)
+    return Begun(kind.kind, kind.mime, width, height, frames, None, placeholder(low), made, {}, True)
+
+
+def _low(image: Image.Image, source: Source, square: bool, rung: Rung) -> Image.Image:
+    """The picture at this rung's size; where decoding costs much, made from that at rung 6's, which is kept for later."""
+    if not isinstance(source, Path) or not handover.pays(image, source.stat().st_size):
+        return base(image, LOWER[-1], square)
+    top = base(image, UPPER[-1], square)
+    handover.keep(top, source.parent)
+    return resized(top, (rung.width, rung.height))
 
 
 def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
