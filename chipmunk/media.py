@@ -91,28 +91,24 @@ def _media(row: object) -> Media:
 
 async def insert(connection: Connection, new: New, *, climbing: bool) -> UUID | None:
     """Stores the row, its standing link and its flows; where it is `climbing`, its ladder job, whose id is returned."""
+    job = None
+    if climbing:
+        job = await jobs.enqueue(connection, jobs.LADDER, app=new.app_id, user=new.owner_id, media=new.id)
     await connection.execute(
         """
-        insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes, sha256,
-                           placeholder, square, rungs, tags)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        with stored as (
+            insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes,
+                               sha256, placeholder, square, rungs, tags, job_id)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) returning id),
+        linked as (
+            insert into links (id, token, media_id, audience, original)
+            select $18, $19, id, 'standing', true from stored)
+        insert into flow_media (flow_id, media_id) select f.id, stored.id from stored, unnest($20::bigint[]) as f (id)
         """,
         new.id, new.app_id, new.owner_id, "processing" if climbing else "ready", new.kind, new.mime, new.filename,
         new.width, new.height, new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags,
+        job, new_id(), random_identifier(), list(new.flow_ids),
     )  # fmt: skip
-    await connection.execute(
-        "insert into links (id, token, media_id, audience, original) values ($1, $2, $3, 'standing', true)",
-        new_id(), random_identifier(), new.id,
-    )  # fmt: skip
-    await connection.execute(
-        "insert into flow_media (flow_id, media_id) select unnest($1::bigint[]), $2",
-        list(new.flow_ids),
-        new.id,
-    )
-    if not climbing:
-        return None
-    job = await jobs.enqueue(connection, jobs.LADDER, app=new.app_id, user=new.owner_id, media=new.id)
-    await connection.execute("update media set job_id = $2 where id = $1", new.id, job)
     return job
 
 

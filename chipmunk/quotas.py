@@ -17,6 +17,11 @@ from chipmunk.ids import new_id
 
 WAIT_SECONDS = 2.0
 POLL_SECONDS = 0.1
+
+# A transaction with this is not waited for to reach the disk. It is for what an upload that has not been answered holds:
+# where PostgreSQL crashes and forgets it, that upload loses its place, and one that settles waits for all before it.
+SOON = "cross join (select set_config('synchronous_commit', 'off', true)) as soon"
+ROOM = "deleted_at is null and (quota_bytes is null or used_bytes + reserved_bytes + {more} <= quota_bytes)"
 GRACE = timedelta(minutes=2)
 SLOWEST_BYTES_PER_SECOND = 16 * 1024
 
@@ -43,16 +48,17 @@ async def reserve(
     media = media or new_id()
 
     async def attempt(connection: Connection) -> bool:
-        async with connection.transaction():
-            if not await _take(connection, user, size):
-                return False
-            await connection.execute(
-                """
-                insert into reservations (id, user_id, media_id, bytes, expires_at) values ($1, $2, $1, $3, now() + $4)
-                """,
-                media, user, size, lifetime(length),
-            )  # fmt: skip
-            return True
+        made = await connection.fetchval(
+            f"""
+            with taken as (
+                update users set reserved_bytes = reserved_bytes + $3 where id = $2 and {ROOM.format(more="$3")}
+                returning id)
+            insert into reservations (id, user_id, media_id, bytes, expires_at)
+            select $1, taken.id, $1, $3, now() + $4 from taken {SOON} returning 1
+            """,
+            media, user, size, lifetime(length),
+        )  # fmt: skip
+        return made is not None
 
     await _patiently(database, user, size, attempt, wait)
     return media
@@ -81,11 +87,14 @@ async def resize(database: Database, media: UUID, size: int, *, wait: float = WA
 
 
 async def renew(connection: Connection, user: int, media: UUID) -> int | None:
-    """Keeps the place of an upload whose body has arrived for two more minutes; its bytes, None where it has none."""
+    """Keeps the place of an upload whose body has arrived for two more minutes; its bytes, None where it has none.
+
+    Not in a transaction with anything else.
+    """
     held: int | None = await connection.fetchval(
-        """
-        update reservations set expires_at = now() + $3
-        where id = $1 and user_id = $2 and expires_at is not null returning bytes
+        f"""
+        update reservations r set expires_at = now() + $3 from (values (1)) as one {SOON}
+        where r.id = $1 and r.user_id = $2 and r.expires_at is not null returning r.bytes
         """,
         media, user, GRACE,
     )  # fmt: skip
@@ -94,11 +103,9 @@ async def renew(connection: Connection, user: int, media: UUID) -> int | None:
 
 async def _take(connection: Connection, user: int, size: int) -> bool:
     done = await connection.fetchval(
-        """
+        f"""
         update users set reserved_bytes = reserved_bytes + $2
-        where id = $1 and deleted_at is null
-          and ($2 <= 0 or quota_bytes is null or used_bytes + reserved_bytes + $2 <= quota_bytes)
-        returning 1
+        where id = $1 and ($2 <= 0 and deleted_at is null or {ROOM.format(more="$2")}) returning 1
         """,
         user, size,
     )  # fmt: skip
@@ -136,28 +143,22 @@ async def settle(connection: Connection, user: int, media: UUID, used: int, kept
     )
     if there is None:
         return False
-    held = await connection.fetchval(
-        "delete from reservations where id = $1 and user_id = $2 and expires_at is not null returning bytes",
-        media,
-        user,
-    )
-    if held is None or used + kept > held:
-        return False
-    await connection.execute(
+    charged = await connection.fetchval(
         """
-        update users set used_bytes = used_bytes + $2, reserved_bytes = reserved_bytes - $3 + $4,
-                         media_count = media_count + $5 where id = $1
+        with held as (
+            select id, bytes from reservations
+            where id = $2 and user_id = $1 and expires_at is not null and bytes >= $3::bigint + $4::bigint for update),
+        charged as (
+            update users u set used_bytes = used_bytes + $3, reserved_bytes = reserved_bytes - held.bytes + $4,
+                               media_count = media_count + $5
+            from held where u.id = $1 returning held.id)
+        update reservations r set bytes = $4, expires_at = null from charged where r.id = charged.id returning 1
         """,
-        user, used, held, kept, count,
+        user, media, used, kept, count,
     )  # fmt: skip
-    if kept:
-        await connection.execute(
-            "insert into reservations (id, user_id, media_id, bytes) values ($1, $2, $1, $3)",
-            media,
-            user,
-            kept,
-        )
-    return True
+    if charged is not None and not kept:
+        await connection.execute("delete from reservations where id = $1", media)
+    return charged is not None
 
 
 async def kept(connection: Connection, media: UUID) -> int:
@@ -187,12 +188,10 @@ async def release_expired(connection: Connection) -> int:
 
 
 async def _release(connection: Connection, media: UUID, *, expired: bool) -> bool:
+    user = await connection.fetchval("select user_id from reservations where id = $1 and expires_at is not null", media)
+    if user is None:
+        return False
     async with connection.transaction():
-        user = await connection.fetchval(
-            "select user_id from reservations where id = $1 and expires_at is not null", media
-        )
-        if user is None:
-            return False
         await connection.execute("select 1 from users where id = $1 for no key update", user)
         held = await connection.fetchval(
             """

@@ -65,17 +65,17 @@ async def holding(
 ) -> AsyncIterator[Hold]:
     """Holds `size` bytes and the key until the media is stored, and gives them back where it is not."""
     async with parts.database.connection() as connection:
-        ticketed = ticket is not None and await quotas.renew(connection, user, ticket) is not None
-    hold = Hold(parts, user, ticket if ticket is not None and ticketed else ids.new_id(), key)
+        held = None if ticket is None else await quotas.renew(connection, user, ticket)
+    hold = Hold(parts, user, ids.new_id() if ticket is None or held is None else ticket, key)
     renewing, stored = asyncio.create_task(_renew(hold)), False
     try:
         if key is not None:
             async with parts.database.connection() as connection:
                 hold = replace(hold, answer=await idempotency.claim(connection, user, key, fingerprint, hold.media))
-        if hold.answer is None and ticketed:
-            await quotas.resize(parts.database, hold.media, size)
-        elif hold.answer is None:
+        if hold.answer is None and held is None:
             await quotas.reserve(parts.database, user, size, length, media=hold.media)
+        elif hold.answer is None and held != size:
+            await quotas.resize(parts.database, hold.media, size)
         yield hold
         stored = hold.answer is None
     finally:

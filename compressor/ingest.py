@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from asyncio import Future
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -19,6 +22,7 @@ from chipmunk.errors import EmptyFile, TooLarge, Unavailable, UnknownFlow, Unsup
 from chipmunk.flows import Flow
 from chipmunk.idempotency import Answer
 from chipmunk.operations import answers
+from chipmunk.storage.local import sync_file
 from compressor import filenames, ladder, sniff
 from compressor.holding import Hold, holding
 from compressor.inbox import ORIGINAL, disk
@@ -58,9 +62,23 @@ async def ingest(parts: Parts, upload: Upload) -> Stored:
         raise EmptyFile()
     if upload.length > parts.settings.max_file_bytes:
         raise TooLarge(limit_bytes=parts.settings.max_file_bytes)
+    async with _reaching_the_disk(upload.original) as synced:
+        return await _ingested(parts, upload, synced)
+
+
+@asynccontextmanager
+async def _reaching_the_disk(original: Path) -> AsyncIterator[Future[None]]:
+    """Writes the original out while it is looked into; done before its folder goes, however that ends."""
+    synced = asyncio.ensure_future(asyncio.to_thread(sync_file, original))
+    try:
+        yield synced
+    finally:
+        await asyncio.gather(synced, return_exceptions=True)
+
+
+async def _ingested(parts: Parts, upload: Upload, synced: Future[None]) -> Stored:
     with disk():
-        kind = await asyncio.to_thread(_recognised, parts, upload)
-        sha256 = await asyncio.to_thread(_digest, upload.original)
+        kind, sha256 = await asyncio.to_thread(_read, parts, upload)
     size = upload.length + ladder.still_cap(upload.length)
     fingerprint = _fingerprint(upload, sha256)
     async with holding(parts, upload.user, upload.length, size, upload.ticket, upload.key, fingerprint) as hold:
@@ -72,16 +90,23 @@ async def ingest(parts: Parts, upload: Upload) -> Stored:
             await quotas.resize(parts.database, hold.media, size)
         new = _new(upload, hold.media, begun, sha256, kind.extension)
         with disk():
+            await synced
             await parts.store.place(upload.folder, ids.folder(new.id))
         answer = await _commit(parts, upload, hold, new, begun.has_picture, size)
         metrics.count_rungs(new.rungs)
         return Stored(answer, replayed=False)
 
 
-def _recognised(parts: Parts, upload: Upload) -> sniff.Kind:
-    """What the content says that it is, or Unsupported; a further type where the settings allow it."""
+def _read(parts: Parts, upload: Upload) -> tuple[sniff.Kind, bytes]:
+    """What the content is, or Unsupported, and its SHA-256."""
     with upload.original.open("rb") as file:
-        head = file.read(sniff.HEAD_BYTES)
+        kind = _recognised(parts, upload, file.read(sniff.HEAD_BYTES))
+        file.seek(0)
+        return kind, hashlib.file_digest(file, "sha256").digest()
+
+
+def _recognised(parts: Parts, upload: Upload, head: bytes) -> sniff.Kind:
+    """What the content says that it is, or Unsupported; a further type where the settings allow it."""
     found = sniff.sniff(head)
     if found is not None:
         return found
@@ -93,11 +118,6 @@ def _recognised(parts: Parts, upload: Upload) -> sniff.Kind:
 
 def _allowed(types: tuple[str, ...], mime: str) -> bool:
     return not {"*/*", f"{mime.partition('/')[0]}/*", mime}.isdisjoint(types)
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _fingerprint(upload: Upload, sha256: bytes) -> bytes:
