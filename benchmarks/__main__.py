@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import report, viewing
+from benchmarks import cost, growth, ladder, report, uploading, viewing
 from benchmarks.session import Session
 from tests.harness import scratch
 
-GROUPS = {viewing.GROUP: viewing.measure}
+GROUPS = {group.GROUP: group.measure for group in (viewing, ladder, uploading, growth, cost)}
 
 
 def main() -> None:
