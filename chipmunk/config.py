@@ -190,8 +190,12 @@ class Settings(BaseModel):
         below = self.data_dir / "run"
         if len(str(below)) + len(LONGEST_SOCKET) <= SOCKET_PATH_BOUND:
             return below
-        name = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:16]
-        return Path("/tmp") / f"chipmunk-{name}"  # noqa: S108 - its owner and mode are checked
+        return Path("/tmp") / self.short_name  # noqa: S108 - its owner and mode are checked
+
+    @property
+    def short_name(self) -> str:
+        """What stands for the data directory elsewhere on the machine."""
+        return f"chipmunk-{hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:16]}"
 
     @property
     def log_dir(self) -> Path:

@@ -67,13 +67,26 @@ class Database:
             self.pool.terminate()
 
 
-async def connect(url: str, *, least: int = 1, most: int = 10, command_seconds: float = STATEMENT_SECONDS) -> Any:
-    """A pool to the database at `url`."""
+async def _keep_session(connection: Connection) -> None:
+    pass
+
+
+async def connect(
+    url: str,
+    *,
+    least: int = 1,
+    most: int = 10,
+    command_seconds: float = STATEMENT_SECONDS,
+    plain: bool = False,
+) -> Any:
+    """A pool to the database at `url`. `plain` says that nobody changes the session (locks, settings, cursors), so that
+    nothing has to be asked of the server when a connection is given back; transactions end either way."""
     return await asyncpg.create_pool(
         url,
         min_size=least,
         max_size=most,
         init=_prepare,
+        reset=_keep_session if plain else None,
         command_timeout=command_seconds,
         max_inactive_connection_lifetime=300,
         server_settings={"application_name": "chipmunk", "timezone": "UTC", "jit": "off"},
@@ -81,8 +94,8 @@ async def connect(url: str, *, least: int = 1, most: int = 10, command_seconds: 
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, most: int = 10) -> AsyncIterator[Database]:
-    database = Database(await connect(settings.database_url, most=most))
+async def opened(settings: Settings, *, most: int = 10, plain: bool = False) -> AsyncIterator[Database]:
+    database = Database(await connect(settings.database_url, most=most, plain=plain))
     try:
         yield database
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -47,25 +48,26 @@ class Grant:
     filename: str
 
 
-async def grant(connection: Connection, token: UUID) -> Grant | None:
-    """What the link of this token grants, whether or not it has expired; None where there is none."""
-    row = await connection.fetchrow(
+async def grants(connection: Connection, tokens: Sequence[UUID]) -> dict[UUID, Grant]:
+    """What the links of these tokens grant, whether or not they have expired; without those that are not there."""
+    rows = await connection.fetch(
         """
         select l.token, m.id, m.app_id, m.owner_id, o.suspended, l.audience, l.user_id, l.original,
-               extract(epoch from l.expires_at)::float8, array_remove(array_agg(f.id), null),
-               coalesce(bool_or(f.visibility = 'public'), false), m.state, m.mime, m.filename
+               extract(epoch from l.expires_at)::float8, coalesce(shown.flows, '{}'), coalesce(shown.public, false),
+               m.state, m.mime, m.filename
         from links l join media m on m.id = l.media_id join users o on o.id = m.owner_id
-             left join flow_media fm on fm.media_id = m.id left join flows f on f.id = fm.flow_id
-        where l.token = $1 and m.state <> 'deleted' and o.deleted_at is null
-        group by l.id, m.id, o.id
+             cross join lateral (select array_agg(f.id) as flows, bool_or(f.visibility = 'public') as public
+                                 from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id) shown
+        where l.token = any($1::uuid[]) and m.state <> 'deleted' and o.deleted_at is null
         """,
-        token,
+        tokens,
     )
-    if row is None:
-        return None
-    values = list(row)
-    values[9] = frozenset(values[9])
-    return Grant(*values)
+    found = {}
+    for row in rows:
+        values = list(row)
+        values[9] = frozenset(values[9])
+        found[row["token"]] = Grant(*values)
+    return found
 
 
 async def create(

@@ -6,6 +6,9 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import quote
 from uuid import UUID
 
@@ -24,8 +27,10 @@ from chipmunk.ids import folder
 from chipmunk.links import Grant
 from chipmunk.serving import serve
 from chipmunk.signing import Seal, digest
+from gateway.at_once import AtOnce
 from gateway.authorize import Outcome, Viewer, decide, is_public
-from gateway.memory import Memory, Tags
+from gateway.gathering import Gathering
+from gateway.memory import Fact, Memory, Tags
 from gateway.subscription import heard, poll
 
 GRANTS = 100_000  # about 1.5 kB each
@@ -35,30 +40,45 @@ QUERY_SECONDS = 2.0
 FLUSH_SECONDS = 1.0
 LONGEST_NAME = 800
 Headers = list[tuple[bytes, bytes]]
-
-EMPTY = (b"content-length", b"0")
-REFUSED: dict[Outcome, tuple[int, Headers]] = {
-    Outcome.UNAUTHORIZED: (401, [(b"x-accel-expires", b"0"), EMPTY]),
-    Outcome.NOT_FOUND: (403, [(b"x-accel-expires", b"0"), EMPTY]),
-}
 log = structlog.get_logger()
 
 
-class Known:
-    """A grant together with the headers that nginx is told for it."""
+class Asked(NamedTuple):
+    """The signed id of a view, and the credentials that came with it; empty where there was none."""
 
-    __slots__ = ("grant", "headers")
+    signed: str
+    authorization: str
+    cookie: str
+
+
+class Answer:
+    """What nginx is told, as ASGI has it and as it goes over the wire."""
+
+    __slots__ = ("headers", "status", "wire")
+
+    def __init__(self, status: HTTPStatus, *headers: tuple[bytes, bytes]) -> None:
+        self.status, self.headers = int(status), list(headers)
+        lines = [f"HTTP/1.1 {int(status)} {status.phrase}".encode(), *(b"%b: %b" % header for header in headers)]
+        self.wire = b"\r\n".join([*lines, b"", b""])
+
+
+NOT_KEPT, EMPTY = (b"x-accel-expires", b"0"), (b"content-length", b"0")
+REFUSED = {
+    Outcome.UNAUTHORIZED: Answer(HTTPStatus.UNAUTHORIZED, NOT_KEPT, EMPTY),
+    Outcome.NOT_FOUND: Answer(HTTPStatus.FORBIDDEN, NOT_KEPT, EMPTY),
+}
+UNAVAILABLE = Answer(HTTPStatus.SERVICE_UNAVAILABLE, NOT_KEPT, EMPTY)
+NOBODY: Fact[Viewer | None] = Fact(None, (), 0.0, 0.0)
+
+
+class Known:
+    """A grant together with what nginx is told for it."""
+
+    __slots__ = ("answer", "grant")
 
     def __init__(self, grant: Grant) -> None:
         self.grant = grant
-        self.headers: Headers = [
-            (b"x-media-dir", f"/{folder(grant.media_id)}".encode()),
-            (b"x-media-type", grant.mime.encode("ascii", "ignore")),
-            (b"x-media-name", _extended(grant.filename)),
-            (b"x-media-original", b"1" if grant.original else b"0"),
-            (b"x-media-state", grant.state.encode()),
-            (b"x-accel-expires", b"1"),
-        ]
+        self.answer = Answer(HTTPStatus.NO_CONTENT, (b"x-media", _said(grant)), (b"x-accel-expires", b"1"))
 
 
 class Authorizer:
@@ -69,47 +89,64 @@ class Authorizer:
         self._links = Seal(settings.secret_keys, "link")
         self._authenticator = Authenticator(settings, Seal(settings.secret_keys, "session"), jwt.verifier(settings))
         self._grants: Memory[Known | None] = Memory(tags, GRANTS, time.monotonic)
+        self._unknown: Gathering[UUID, Known] = Gathering(self._known)
         self._viewers: Memory[Viewer | None] = Memory(tags, VIEWERS, time.monotonic)
         self._keys: Memory[dict[bytes, int]] = Memory(tags, 1, time.monotonic)
         self.counts: Counter[tuple[str, str]] = Counter()
 
-    async def decide(self, signed: str, authorization: str, cookie: str) -> tuple[int, Headers]:
-        """Status and headers for nginx. Raises Unavailable where it cannot be decided."""
-        now, unix = time.monotonic(), time.time()
-        token = self._links.open(signed)
-        source, known = "seal", None
-        if token is not None:
-            fact = self._grants.get(token, now)
-            source = "memory" if fact else "postgres"
-            known = fact.value if fact else await self._grants.read(token, lambda: self._known(token), _grant_tags)
-        grant = known.grant if known else None
-        if known is not None and is_public(known.grant, unix):
-            self.counts[("allowed", source)] += 1
-            return 204, known.headers
-        given = presented(authorization or None, cookie or None).token
-        viewer = None
-        if given:
-            remembered = self._viewers.get(given, now)
-            if remembered is None:
-                source = "postgres"
-            viewer = remembered.value if remembered else await self._viewer(given)
-        outcome = decide(viewer, grant, unix)
-        self.counts[(outcome.value, source)] += 1
-        return (204, known.headers) if outcome is Outcome.ALLOWED and known else REFUSED[outcome]
+    def recall(self, asked: Asked) -> Answer | None:
+        """The answer, where memory has all that it takes."""
+        now = time.monotonic()
+        fact = self._grants.get(asked.signed, now)
+        if fact is None and self._links.open(asked.signed) is not None:
+            return None
+        known, source = (fact.value, "memory") if fact else (None, "seal")
+        if known is not None and is_public(known.grant, time.time()):
+            return self._answer(known, None, source)
+        token = presented(asked.authorization or None, asked.cookie or None).token
+        viewer = self._remembered(token, now)
+        return None if viewer is None else self._answer(known, viewer.value, source)
 
-    async def _known(self, token: UUID) -> Known | None:
+    async def decide(self, asked: Asked) -> Answer:
+        """The answer, from PostgreSQL where it has to be. Raises Unavailable where it cannot be decided."""
+        known, now = None, time.monotonic()
+        token = self._links.open(asked.signed)
+        if token is not None:
+            fact = self._grants.get(asked.signed, now)
+            known = (
+                fact.value
+                if fact
+                else await self._grants.read(asked.signed, lambda: self._unknown.read(token), _grant_tags)
+            )
+        if known is not None and is_public(known.grant, time.time()):
+            return self._answer(known, None, "postgres")
+        credential = presented(asked.authorization or None, asked.cookie or None).token
+        viewer = self._remembered(credential, now)
+        return self._answer(known, viewer.value if viewer else await self._viewer(credential), "postgres")
+
+    def _answer(self, known: Known | None, viewer: Viewer | None, source: str) -> Answer:
+        outcome = decide(viewer, known.grant if known else None, time.time())
+        self.counts[(outcome.value, source)] += 1
+        return known.answer if outcome is Outcome.ALLOWED and known else REFUSED[outcome]
+
+    def _remembered(self, token: str, now: float) -> Fact[Viewer | None] | None:
+        """Who this credential stands for, where that takes no query."""
+        if not token:
+            return NOBODY
+        if token.startswith(API_KEY):
+            keys = self._keys.get("all", now)
+            return None if keys is None else replace(NOBODY, value=_app(keys.value, token))
+        fact = self._viewers.get(token, now)
+        return NOBODY if fact is None and not self._authenticator.could_be(token) else fact
+
+    async def _known(self, tokens: list[UUID]) -> dict[UUID, Known]:
         async with self._database.connection() as connection:
-            grant = await links.grant(connection, token)
-        return None if grant is None else Known(grant)
+            found = await links.grants(connection, tokens)
+        return {token: Known(grant) for token, grant in found.items()}
 
     async def _viewer(self, token: str) -> Viewer | None:
         if token.startswith(API_KEY):
-            keys = self._keys.get("all", time.monotonic())
-            known = keys.value if keys else await self._keys.read("all", self._api_keys, _key_tags)
-            app = known.get(digest(token))
-            return None if app is None else Viewer(Caller("app", app))
-        if not self._authenticator.could_be(token):
-            return None
+            return _app(await self._keys.read("all", self._api_keys, _key_tags), token)
         return await self._viewers.read(token, lambda: self._found(token), _viewer_tags)
 
     async def _found(self, token: str) -> Viewer | None:
@@ -127,21 +164,37 @@ class Authorizer:
         return {r["hash"]: r["app_id"] for r in rows}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        signed = authorization = cookie = ""
-        for name, value in scope["headers"]:
-            if name == b"x-media-id":
-                signed = value.decode("latin-1")
-            elif name == b"authorization":
-                authorization = value.decode("latin-1")
-            elif name == b"x-session":
-                cookie = value.decode("latin-1")
         try:
-            status, headers = await self.decide(signed, authorization, cookie)
+            answer = await self.decide(asked(scope["headers"]))
         except Unavailable:
             self.counts[("unavailable", "postgres")] += 1
-            status, headers = 503, [(b"x-accel-expires", b"0"), EMPTY]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+            answer = UNAVAILABLE
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": b""})
+
+
+def asked(headers: Headers) -> Asked:
+    """What a request of nginx asks."""
+    signed = authorization = cookie = ""
+    for name, value in headers:
+        if name == b"x-media-id":
+            signed = value.decode("latin-1")
+        elif name == b"authorization":
+            authorization = value.decode("latin-1")
+        elif name == b"x-session":
+            cookie = value.decode("latin-1")
+    return Asked(signed, authorization, cookie)
+
+
+def _app(keys: dict[bytes, int], token: str) -> Viewer | None:
+    app = keys.get(digest(token))
+    return None if app is None else Viewer(Caller("app", app))
+
+
+def _said(grant: Grant) -> bytes:
+    """What nginx needs to know, parted by spaces: folder, state, whether the original may be had, type, name."""
+    said = f"/{folder(grant.media_id)} {grant.state} {int(grant.original)} {grant.mime} "
+    return said.encode("ascii", "ignore") + _extended(grant.filename)
 
 
 def _extended(filename: str) -> bytes:
@@ -178,6 +231,11 @@ class Process:
         self._settings = settings
         self._authorizer: Authorizer | None = None
 
+    def recall(self, headers: Headers) -> bytes | None:
+        """The whole answer to a question of nginx, where nothing has to be waited for."""
+        answer = self._authorizer.recall(asked(headers)) if self._authorizer else None
+        return None if answer is None else answer.wire
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
@@ -202,9 +260,11 @@ class Process:
 
     async def _open(self, stack: AsyncExitStack) -> None:
         url = self._settings.database_url
-        database = Database(await connect(url, most=CONNECTIONS, command_seconds=QUERY_SECONDS), acquire_seconds=1.0)
+        pool = await connect(url, most=CONNECTIONS, command_seconds=QUERY_SECONDS, plain=True)
+        database = Database(pool, acquire_seconds=1.0)
         stack.push_async_callback(database.close)
-        polling = Database(await connect(url, most=1, command_seconds=QUERY_SECONDS), acquire_seconds=1.0)
+        pool = await connect(url, most=1, command_seconds=QUERY_SECONDS, plain=True)
+        polling = Database(pool, acquire_seconds=1.0)
         stack.push_async_callback(polling.close)
         redis = aioredis.from_url(self._settings.redis_url)
         stack.push_async_callback(redis.aclose)
@@ -229,4 +289,4 @@ async def _flush(counts: Counter[tuple[str, str]]) -> None:
 def main(settings: Settings) -> None:
     metrics.setup(settings)
     logs.configure(settings, "authorizer")
-    serve(Process(settings), settings.address("authorizer"))
+    serve(Process(settings), settings.address("authorizer"), http=AtOnce)

@@ -21,26 +21,35 @@ T = TypeVar("T")
 
 
 class Tags:
-    """When each tag last arrived, and how far the outbox has been read."""
+    """When each tag last arrived, how far the outbox has been read, and when somebody last wanted to know."""
 
     def __init__(self) -> None:
         self._arrived: dict[str, float] = {}
+        self._latest = NEVER
         self._pruned = 0.0
-        self.polled = float("-inf")
+        self.polled = NEVER
+        self.asked = NEVER
+        self.wanted = asyncio.Event()
 
     def arrive(self, tags: Iterable[str], now: float) -> None:
         """Notes revocations. Those older than any fact's life are forgotten now and then."""
         for tag in tags:
-            self._arrived[tag] = now
+            self._arrived[tag] = self._latest = now
         if now - self._pruned > LIFE_SECONDS:
             self._pruned = now
             self._arrived = {t: at for t, at in self._arrived.items() if now - at <= 2 * LIFE_SECONDS}
 
     def believed(self, now: float) -> bool:
-        """Whether revocations are sure to have been heard of up to a moment ago."""
-        return now - self.polled < BELIEF_SECONDS
+        """Whether revocations are sure to have been heard of up to a moment ago. Where not, a poll is wanted."""
+        self.asked = now
+        if now - self.polled < BELIEF_SECONDS:
+            return True
+        self.wanted.set()
+        return False
 
     def void(self, tags: Iterable[str], began: float) -> bool:
+        if self._latest < began:
+            return False
         arrived = self._arrived
         return any(arrived.get(tag, NEVER) >= began for tag in tags)
 
@@ -69,8 +78,8 @@ class Memory(Generic[T]):
 
     def get(self, key: Hashable, now: float) -> Fact[T] | None:
         """The fact, where it may be believed now."""
-        fact = self._facts.get(key)
-        if fact is None or not self._tags.believed(now):
+        believed, fact = self._tags.believed(now), self._facts.get(key)
+        if fact is None or not believed:
             return None
         if now >= fact.until or self._tags.void(fact.tags, fact.began):
             del self._facts[key]

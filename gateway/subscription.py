@@ -16,6 +16,10 @@ from chipmunk.events import CHANNEL, Outbox
 from gateway.memory import Tags
 
 POLL_SECONDS = 0.25
+AWAKE_SECONDS, ASLEEP_SECONDS = (
+    5.0,
+    5.0,
+)  # after so long without a question polls are this far apart, until the next one
 POLL_PATIENCE_SECONDS = 2.0
 RECONNECT_SECONDS = 1.0
 log = structlog.get_logger()
@@ -39,7 +43,12 @@ async def _keep_polling(outbox: Outbox, tags: Tags, clock: Callable[[], float]) 
             if not failing:
                 log.warning("outbox not read; nothing in memory is believed")
             failing = True
-        await asyncio.sleep(POLL_SECONDS)
+        if clock() - tags.asked < AWAKE_SECONDS:
+            await asyncio.sleep(POLL_SECONDS)
+        else:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(tags.wanted.wait(), ASLEEP_SECONDS)
+        tags.wanted.clear()
 
 
 async def _listen(redis: Any, tags: Tags, clock: Callable[[], float]) -> None:

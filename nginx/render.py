@@ -143,7 +143,6 @@ def _values(settings: Settings) -> dict[str, str]:
         "listen": f"{_bracketed(settings.host)}:{settings.port}",
         "run": _path(settings.run_dir),
         "temp": _path(data / "nginx"),
-        "cache": _path(data / "nginx"),
         "log": _path(settings.log_dir),
         "store": _path(settings.store_dir),
         "fresh": f"private, max-age={settings.cache_max_age}, must-revalidate",

@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +17,7 @@ from solo.refusal import Refusal
 
 FOLDERS = ("store", "keys", "valkey", "nginx", "log", "run")
 BACKLOG = 2048  # as nginx.conf says
+MEMORY = Path("/dev/shm")  # noqa: S108 - what lies there under our name is believed only where it is ours
 MIB = 1024 * 1024
 FIRST_START_BYTES, LATER_BYTES = 300 * MIB, 50 * MIB
 
@@ -77,7 +79,22 @@ def clear(settings: Settings) -> None:
         else:
             path.unlink()
     (run_dir / "tmp").mkdir(mode=0o700)
+    forget_decisions(settings)
+    with suppress(OSError):
+        _in_memory(settings).mkdir(mode=0o700)
+        (run_dir / "decisions").symlink_to(_in_memory(settings))
     (settings.data_dir / "postgres" / "postmaster.pid").unlink(missing_ok=True)
+
+
+def forget_decisions(settings: Settings) -> None:
+    """Removes what nginx remembers. It holds credentials, and so it lies in memory wherever the system has a folder for that."""
+    with suppress(OSError):
+        if _in_memory(settings).lstat().st_uid == os.geteuid():
+            shutil.rmtree(_in_memory(settings))
+
+
+def _in_memory(settings: Settings) -> Path:
+    return MEMORY / settings.short_name
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

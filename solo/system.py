@@ -48,7 +48,10 @@ def run(settings: Settings) -> None:
             await supervisor.start(web)
             screen.ready(settings, fresh)
 
-        asyncio.run(_live(settings, start, sockets))
+        try:
+            asyncio.run(_live(settings, start, sockets))
+        finally:
+            place.forget_decisions(settings)
 
 
 def run_servers(settings: Settings) -> None:

@@ -265,8 +265,11 @@ def test_the_database_and_redis_hold_nothing_that_opens_something(app: App, secr
         assert leaks(opening(secrets), {**kept, "keys": " ".join(kept)}) == []
 
 
-def test_what_nginx_keeps_for_a_moment_nobody_else_on_the_machine_can_read(app: App, secrets: Secrets) -> None:
+def test_what_nginx_keeps_for_a_moment_is_on_no_disk_and_nobody_else_can_read_it(app: App, secrets: Secrets) -> None:
     """Its cache of decisions is keyed by the credential, which stands in its files for as long as they are kept."""
+    decisions = (app.system.settings.run_dir / "decisions").resolve()
+    assert decisions.parent == Path("/dev/shm")
+    assert (decisions.stat().st_mode & 0o777, any(decisions.iterdir())) == (0o700, True)
 
     def open_to_others(path: Path) -> bool:
         below = [path, *path.parents][: len(path.relative_to(app.system.data_dir).parts)]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from chipmunk import config
+from chipmunk.config import Settings
 from solo import place
 from solo.privileges import Account
 from solo.refusal import Refusal
@@ -43,6 +45,34 @@ def test_a_full_disk_is_refused_before_anything_is_made(tmp_path: Path, monkeypa
 def test_its_folders_are_private(tmp_path: Path) -> None:
     place.furnish(tmp_path)
     assert {entry.stat().st_mode & 0o777 for entry in tmp_path.iterdir()} == {0o700}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    (tmp_path / "shm").mkdir()
+    monkeypatch.setattr(place, "MEMORY", tmp_path / "shm")
+    (tmp_path / "data").mkdir()
+    place.furnish(tmp_path / "data")
+    return config.load({"CHIPMUNK_DATA_DIR": str(tmp_path / "data")})
+
+
+def test_decisions_are_kept_in_memory_until_the_end_and_none_of_an_earlier_run(settings: Settings) -> None:
+    for _ in range(2):
+        place.clear(settings)
+        kept = settings.run_dir / "decisions"
+        assert kept.resolve().parent == place.MEMORY
+        assert (kept.stat().st_mode & 0o777, list(kept.iterdir())) == (0o700, [])
+        (kept / "decision").touch()
+    place.forget_decisions(settings)
+    assert list(place.MEMORY.iterdir()) == []
+
+
+def test_where_memory_has_no_place_for_decisions_they_lie_below_the_data_directory(settings: Settings) -> None:
+    (place.MEMORY / settings.short_name).symlink_to("/etc")
+    place.clear(settings)
+    assert not (settings.run_dir / "decisions").is_symlink()
+    place.forget_decisions(settings)
+    assert Path("/etc/passwd").exists()
 
 
 def test_a_port_in_use_is_refused_by_name(tmp_path: Path) -> None:
