@@ -89,27 +89,38 @@ def _media(row: object) -> Media:
     return Media(*row)  # type: ignore[misc]
 
 
-async def insert(connection: Connection, new: New, *, climbing: bool) -> UUID | None:
-    """Stores the row, its standing link and its flows; where it is `climbing`, its ladder job, whose id is returned."""
-    job = None
+async def insert(connection: Connection, new: New, *, climbing: bool) -> Media:
+    """Stores the row, its standing link and its flows; where it is `climbing`, its ladder job too."""
+    job, token = None, random_identifier()
+    state = "processing" if climbing else "ready"
     if climbing:
         job = await jobs.enqueue(connection, jobs.LADDER, app=new.app_id, user=new.owner_id, media=new.id)
-    await connection.execute(
+    row = await connection.fetchrow(
         """
         with stored as (
             insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes,
                                sha256, placeholder, square, rungs, tags, job_id)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) returning id),
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+            returning id, owner_id, created_at),
         linked as (
             insert into links (id, token, media_id, audience, original)
-            select $18, $19, id, 'standing', true from stored)
-        insert into flow_media (flow_id, media_id) select f.id, stored.id from stored, unnest($20::bigint[]) as f (id)
+            select $18, $19, id, 'standing', true from stored),
+        joined as (
+            insert into flow_media (flow_id, media_id)
+            select f.id, stored.id from stored, unnest($20::bigint[]) as f (id))
+        select o.name, stored.created_at, array(select name from flows where id = any($20::bigint[]) order by name)
+        from stored join users o on o.id = stored.owner_id
         """,
-        new.id, new.app_id, new.owner_id, "processing" if climbing else "ready", new.kind, new.mime, new.filename,
-        new.width, new.height, new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags,
-        job, new_id(), random_identifier(), list(new.flow_ids),
+        new.id, new.app_id, new.owner_id, state, new.kind, new.mime, new.filename, new.width, new.height, new.bytes,
+        new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, job, new_id(), token,
+        list(new.flow_ids),
     )  # fmt: skip
-    return job
+    owner, created_at, flows = row
+    return Media(
+        new.id, new.app_id, new.owner_id, owner, state, None, new.kind, new.mime, new.filename, new.width, new.height,
+        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, created_at, job,
+        token, flows,
+    )  # fmt: skip
 
 
 async def get(connection: Connection, app: int, media: UUID, viewer: int | None) -> Media:

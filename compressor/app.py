@@ -58,9 +58,9 @@ async def check(request: Request) -> Response:
 
 async def done(request: Request) -> Response:
     """nginx says that a request has ended, however it did: what its pre-check reserved goes, unless it was settled."""
-    ticket = ids.parse_id(request.headers.get("x-ticket", ""))
-    if ticket is not None:
-        async with _parts(request).database.connection() as connection:
+    parts, ticket = _parts(request), ids.parse_id(request.headers.get("x-ticket", ""))
+    if ticket is not None and not parts.settled.taken(ticket):
+        async with parts.database.connection() as connection:
             await quotas.release(connection, ticket)
     return Response(status_code=204)
 
@@ -93,7 +93,10 @@ async def _received(parts: Parts, asked: Asking, request: Request) -> tuple[Uplo
             arrived = await DOORS[asked.door](parts.settings, parts.inbox, asked, request.stream(), folder)
             joined = asked.with_body(arrived.fields)
             taken = await _upload(parts, joined, folder, arrived.length, ticket)
-            return taken, await ingest(parts, taken)
+            stored = await ingest(parts, taken)
+            if ticket is not None and not stored.replayed:
+                parts.settled.add(ticket)
+            return taken, stored
     except BaseException:
         if ticket is not None:
             await asyncio.shield(_release(parts, ticket))
@@ -180,7 +183,7 @@ def create(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with assembled(settings) as parts, heartbeats.beating(parts.database, "compressor"):
+        async with assembled(settings, plain=True) as parts, heartbeats.beating(parts.database, "compressor"):
             app.state.parts = parts
             yield
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
+from pebble.common.types import CONSTS
 
 from chipmunk.config import Settings
 from chipmunk.errors import DecodeFailed
@@ -21,6 +22,7 @@ from compressor.limits import Limits
 from compressor.sniff import Kind
 from compressor.tasks import Begun
 
+LOOK_SECONDS = 0.5  # how often the pool looks for processes that died or take too long; answers come at once
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -41,6 +43,7 @@ class Decoders:
     def _new_pool(self) -> Any:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["compressor.tasks"])
+        CONSTS.sleep_unit = LOOK_SECONDS
         return ProcessPool(
             max_workers=self._count, initializer=tasks.prepare, initargs=(self._limits,), context=context
         )

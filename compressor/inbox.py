@@ -57,7 +57,10 @@ class Inbox:
         try:
             yield path
         finally:
-            await asyncio.shield(asyncio.to_thread(_clear, path, held))
+            if path.exists():
+                await asyncio.shield(asyncio.to_thread(_clear, path, held))
+            else:
+                os.close(held)
 
     async def take(self, spool: str, target: Path) -> int:
         """Gives the spooled body a second name, so that nginx may drop its own. Returns its length."""
@@ -129,7 +132,6 @@ def _make(path: Path) -> int:
 
 def _clear(path: Path, held: int) -> None:
     shutil.rmtree(path, ignore_errors=True)
-    fcntl.flock(held, fcntl.LOCK_UN)
     os.close(held)
 
 

@@ -29,6 +29,8 @@ from compressor.inbox import ORIGINAL, disk
 from compressor.parts import Parts
 from compressor.tasks import Begun
 
+LARGE_BYTES = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -62,21 +64,27 @@ async def ingest(parts: Parts, upload: Upload) -> Stored:
         raise EmptyFile()
     if upload.length > parts.settings.max_file_bytes:
         raise TooLarge(limit_bytes=parts.settings.max_file_bytes)
-    async with _reaching_the_disk(upload.original) as synced:
+    async with _reaching_the_disk(upload) as synced:
         return await _ingested(parts, upload, synced)
 
 
 @asynccontextmanager
-async def _reaching_the_disk(original: Path) -> AsyncIterator[Future[None]]:
-    """Writes the original out while it is looked into; done before its folder goes, however that ends."""
-    synced = asyncio.ensure_future(asyncio.to_thread(sync_file, original))
+async def _reaching_the_disk(upload: Upload) -> AsyncIterator[Future[None] | None]:
+    """Writes a large original out while it is looked into; done before its folder goes, however that ends.
+
+    A small one is written out with its rungs, when it is placed.
+    """
+    if upload.length < LARGE_BYTES:
+        yield None
+        return
+    synced = asyncio.ensure_future(asyncio.to_thread(sync_file, upload.original))
     try:
         yield synced
     finally:
         await asyncio.gather(synced, return_exceptions=True)
 
 
-async def _ingested(parts: Parts, upload: Upload, synced: Future[None]) -> Stored:
+async def _ingested(parts: Parts, upload: Upload, synced: Future[None] | None) -> Stored:
     with disk():
         kind, sha256 = await asyncio.to_thread(_read, parts, upload)
     size = upload.length + ladder.still_cap(upload.length)
@@ -90,7 +98,8 @@ async def _ingested(parts: Parts, upload: Upload, synced: Future[None]) -> Store
             await quotas.resize(parts.database, hold.media, size)
         new = _new(upload, hold.media, begun, sha256, kind.extension)
         with disk():
-            await synced
+            if synced is not None:
+                await synced
             await parts.store.place(upload.folder, ids.folder(new.id))
         answer = await _commit(parts, upload, hold, new, begun.has_picture, size)
         metrics.count_rungs(new.rungs)
@@ -163,8 +172,7 @@ async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, clim
         async with parts.database.transaction() as connection:
             if not await quotas.settle(connection, upload.user, new.id, new.total_bytes, kept, 1):
                 raise Unavailable("The upload lost its place; send it again.")
-            await media.insert(connection, new, climbing=climbing)
-            answer = answers.media(await media.get(connection, upload.app, new.id, None), parts.links)
+            answer = answers.media(await media.insert(connection, new, climbing=climbing), parts.links)
             if upload.key is not None:
                 await idempotency.answer(connection, upload.user, upload.key, new.id, answer)
     except asyncpg.ForeignKeyViolationError:

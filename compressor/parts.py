@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from redis.asyncio import Redis
 
@@ -21,6 +22,24 @@ from compressor.inbox import Inbox
 
 CONNECTIONS = 16
 REDIS_SECONDS = 0.5
+MOST_SETTLED = 4096
+
+
+class Settled:
+    """The latest tickets that were settled here: of these PostgreSQL need not be asked what is still reserved."""
+
+    def __init__(self, most: int = MOST_SETTLED) -> None:
+        self._most = most
+        self._tickets: dict[UUID, None] = {}
+
+    def add(self, ticket: UUID) -> None:
+        self._tickets[ticket] = None
+        if len(self._tickets) > self._most:
+            del self._tickets[next(iter(self._tickets))]
+
+    def taken(self, ticket: UUID) -> bool:
+        """Whether it is one of them; it is forgotten then."""
+        return self._tickets.pop(ticket, self) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +52,20 @@ class Parts:
     authenticator: Authenticator
     links: Seal
     redis: Any
+    settled: Settled = field(default_factory=Settled)
 
     def now(self) -> float:
         return time.time()
 
 
 @asynccontextmanager
-async def assembled(settings: Settings) -> AsyncIterator[Parts]:
-    """The parts of these settings, open until the end."""
+async def assembled(settings: Settings, *, plain: bool = False) -> AsyncIterator[Parts]:
+    """The parts of these settings, open until the end. `plain`: with nothing that locks for longer than a transaction."""
     redis = Redis.from_url(
         settings.redis_url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS, retry=None
     )
     try:
-        async with opened(settings, most=CONNECTIONS) as database, Decoders(settings) as decoders:
+        async with opened(settings, most=CONNECTIONS, plain=plain) as database, Decoders(settings) as decoders:
             yield Parts(
                 settings=settings,
                 database=database,

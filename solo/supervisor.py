@@ -19,6 +19,7 @@ READY_SECONDS = 60.0
 FIRST_DELAY, LONGEST_DELAY, HEALTHY_SECONDS = 0.2, 10.0, 30.0
 DEATHS_BEFORE_READY = 3
 LAST_SECONDS = 0.4
+LOOK_SECONDS = 1.0  # of a child's end SIGCHLD tells sooner
 
 
 class Child:
@@ -99,7 +100,7 @@ class Supervisor:
         while (status := child.process.poll()) is None:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), 0.25)
+                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
         return status
 
     async def _keep(self, child: Child) -> None:

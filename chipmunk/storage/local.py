@@ -72,12 +72,13 @@ class LocalStore:
 
     def _move(self, source: Path, target: Path) -> None:
         """Renames into place and syncs every folder that got a new name, up to the root."""
-        new = [p for p in (target.parent, *target.parent.parents) if p.is_relative_to(self.root) and not p.exists()]
+        changed = [target.parent]
+        while not changed[-1].exists():
+            changed.append(changed[-1].parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
-        for folder in (target.parent, *(p.parent for p in new)):
-            if folder.is_relative_to(self.root):
-                sync_folder(folder)
+        for folder in changed:
+            sync_folder(folder)
 
     async def open(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         path = self.root / check_key(key)

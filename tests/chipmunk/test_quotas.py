@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -102,6 +103,22 @@ def test_an_expired_reservation_can_not_be_settled_and_is_released_once(database
         async with db.transaction() as connection:
             assert not await quotas.settle(connection, user, media, 800, 0, 1)
         assert await standing(db, user) == (0, 0)
+
+    run(database, 1000, test)
+
+
+def test_renewing_writes_only_what_would_soon_run_out(database: str) -> None:
+    async def test(db: Database, user: int) -> None:
+        media = await quotas.reserve(db, user, 800, 800)
+        async with db.connection() as connection:
+            left = "select xmin::text, expires_at - now() from reservations"
+            before, _ = await connection.fetchrow(left)
+            assert await quotas.renew(connection, user, media) == 800
+            assert (await connection.fetchrow(left))[0] == before
+            await connection.execute("update reservations set expires_at = now() + interval '50 s'")
+            assert await quotas.renew(connection, user, media) == 800
+            assert (await connection.fetchrow(left))[1] > timedelta(seconds=110)
+            assert await quotas.renew(connection, user + 1, media) is None
 
     run(database, 1000, test)
 
