@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import urllib.error
 import urllib.request
@@ -33,6 +34,23 @@ http {{
     location = /sunk {{ client_body_in_file_only clean; proxy_pass_request_body off; proxy_pass http://127.0.0.1:{port}/done; }}
     location = /done {{ return 204; }}
     location / {{ types {{ image/webp webp; }} root {root}; }}
+  }}
+}}
+"""
+FRONT = """\
+{user}worker_processes 1; daemon off; pid {folder}/front.pid; error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; request_pool_size 16k; server_tokens off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  ssl_certificate {folder}/front.crt; ssl_certificate_key {folder}/front.key; ssl_protocols TLSv1.3;
+  upstream behind {{ server 127.0.0.1:{behind}; keepalive 64; }}
+  server {{
+    listen 127.0.0.1:{port} ssl; http2 on; keepalive_requests 100000;
+    location / {{
+      proxy_pass http://behind; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+    }}
   }}
 }}
 """
@@ -105,15 +123,34 @@ def bare_nginx(folder: Path, file: Path) -> Iterator[int]:
 
 
 @contextmanager
-def serving(command: list[str], port: int, path: str = "/", *, refused: bool = False) -> Iterator[int]:
+def front(folder: Path, behind: int, path: str) -> Iterator[int]:
+    """The port of an nginx with one worker that speaks HTTP/2 over TLS for what listens at `behind`."""
+    folder.mkdir()
+    port, key, certificate = free_port(), folder / "front.key", folder / "front.crt"
+    asked = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    asked += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run(asked, check=True, capture_output=True)
+    (folder / "nginx.conf").write_text(
+        FRONT.format(user="" if os.geteuid() else "user root root; ", folder=folder, port=port, behind=behind)
+    )
+    binary = nginx_binary(config.load({"CHIPMUNK_DATA_DIR": str(folder)}))
+    with serving([str(binary), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr"], port, path, secure=True):
+        yield port
+
+
+@contextmanager
+def serving(
+    command: list[str], port: int, path: str = "/", *, refused: bool = False, secure: bool = False
+) -> Iterator[int]:
     """A peer that runs until the end of the block; entered once it answers, where `refused` with whatever status."""
+    url, anyone = f"http{'s' if secure else ''}://127.0.0.1:{port}{path}", ssl._create_unverified_context()
     process = subprocess.Popen(command, env=plain_environment(), stdout=subprocess.DEVNULL)
 
     def answers() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"{command[0]} has ended by itself")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=5, context=anyone) as answer:
                 return bool(answer.status < 400)
         except urllib.error.HTTPError:
             return refused

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,6 +31,28 @@ function done(summary, latency, _)
     summary.bytes))
 end
 """
+
+
+H2LOAD = re.compile(r"finished in [\d.]+s, ([\d.]+) req/s.*status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", re.DOTALL)
+
+
+def by_http2(port: int, path: str, header: str, seconds: int) -> float:
+    """Requests per second over TLS, one at a time on each of as many connections. RuntimeError where one was refused."""
+    command = [
+        "h2load",
+        "-t1",
+        f"-c{CONNECTIONS}",
+        "-m1",
+        f"-D{seconds}",
+        "-H",
+        header,
+        f"https://127.0.0.1:{port}{path}",
+    ]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = H2LOAD.search(said)
+    if found is None or not int(found[2]):
+        raise RuntimeError("answers by HTTP/2 are not what is measured")
+    return float(found[1])
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.house import PICTURE, House, bare_nginx, house
-from benchmarks.load import Load, Requests
+from benchmarks.house import PICTURE, House, bare_nginx, front, house
+from benchmarks.load import Load, Requests, by_http2
 from benchmarks.peers import ipx, starlette_app, thumbor
 from benchmarks.rows import Row, Target, alone, at_least, at_most, beside, in_turns
 from benchmarks.session import Session
@@ -32,6 +32,7 @@ def measure(session: Session) -> Iterator[Row]:
         scene = Scene(session, ours)
         scene.port = stack.enter_context(bare_nginx(session.folder / "bare", scene.file))
         yield from scene.hot()
+        yield from scene.secure(session.folder)
         yield from scene.zipf()
         yield from scene.new_pairs()
         yield from scene.public()
@@ -93,6 +94,21 @@ class Scene:
         ours, bare = self.rates(requests)
         yield beside(GROUP, "one id, one viewer, hot", "requests/s", rate(ours), rate(bare), at_least(0.85))
         yield beside(GROUP, "one id, one viewer, hot: p99", "ms", late(ours), late(bare), at_most(2))
+
+    def secure(self, folder: Path) -> Iterator[Row]:
+        """The same through an nginx that speaks HTTP/2 over TLS, as the guides have it."""
+        (path, header), bare = self.view(self.media[0], self.tokens[0]), f"/{self.file.name}"
+        with (
+            front(folder / "front", self.ours.port, "/livez") as ours,
+            front(folder / "front-of-bare", self.port, bare) as other,
+        ):
+            ways = {
+                "chipmunk": lambda: by_http2(ours, path, header, self.session.seconds),
+                "bare nginx": lambda: by_http2(other, bare, header, self.session.seconds),
+            }
+            rates = in_turns(ways, self.session.rounds, self.session.say)
+        name = "one id, one viewer, hot, by HTTP/2 over TLS through a proxy"
+        yield beside(GROUP, name, "requests/s", rates["chipmunk"], rates["bare nginx"])
 
     def zipf(self) -> Iterator[Row]:
         chosen, weights = random.Random(1), list(accumulate(1 / n for n in range(1, len(self.media) + 1)))
