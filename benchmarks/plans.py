@@ -23,7 +23,7 @@ from chipmunk.db import Connection, Database
 from chipmunk.ids import new_id
 from chipmunk.signing import Seal, digest
 
-SMALL_TABLE = 2000  # rows: below, reading all of it is right
+FEW = 2000  # rows: a table of fewer is rightly read whole, and more of a large one is too much
 EXECUTIONS = 7  # from the sixth on PostgreSQL may plan for any values, once and for all
 
 
@@ -40,11 +40,11 @@ class One(Database):
 
 
 def explained(group: str, town: Town) -> Iterator[Row]:
-    """How many of the queries read the whole of a table that is not small."""
+    """How many of the queries read the whole of a large table, or many rows of it by an index."""
     queries, faults = asyncio.run(_explained(town))
     for fault in faults:
         town.session.say(fault)
-    name = f"{town.count:,} media: queries whose plan has no index, of {queries}"
+    name = f"{town.count:,} media: queries that read a whole table or over {FEW:,} rows of it, of {queries}"
     yield alone(group, name, "queries", [float(len(faults))], at_most(0), "; ".join(faults))
 
 
@@ -54,10 +54,9 @@ async def _explained(town: Town) -> tuple[int, list[str]]:
         await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
         asked = await recorded(connection, town)
         large = {
-            row["relname"]
-            for row in await connection.fetch("select relname from pg_class where reltuples >= $1", SMALL_TABLE)
+            row["relname"] for row in await connection.fetch("select relname from pg_class where reltuples >= $1", FEW)
         }
-        found = [(query, await whole_tables(connection, query, given) & large) for query, given in asked.items()]
+        found = [(query, await much_read(connection, query, given) & large) for query, given in asked.items()]
         return len(found), [
             f"{', '.join(sorted(tables))}: {' '.join(query.split())}" for query, tables in found if tables
         ]
@@ -85,24 +84,27 @@ async def recorded(connection: Connection, town: Town) -> dict[str, tuple[Any, .
     return asked
 
 
-async def whole_tables(connection: Connection, query: str, given: tuple[Any, ...]) -> set[str]:
-    """The tables that are read from one end to the other, once the query has been asked often."""
+async def much_read(connection: Connection, query: str, given: tuple[Any, ...]) -> set[str]:
+    """The tables that are read whole or at length, once the query has been asked often. What only reads is run."""
     await connection.execute(f"prepare hot as {query}")
+    reads = query.startswith("select") and "for update" not in query
     try:
         values = ", ".join(map(literal, given))
-        explain = f"explain (format json) execute hot{f'({values})' if given else ''}"
-        for _ in range(EXECUTIONS):
-            plan = json.loads(await connection.fetchval(explain))
+        for last in [False] * (EXECUTIONS - 1) + [reads]:
+            how = "analyze, timing off, format json" if last else "format json"
+            plan = json.loads(await connection.fetchval(f"explain ({how}) execute hot{f'({values})' if given else ''}"))
     finally:
         await connection.execute("deallocate hot")
-    return set(sequential(plan[0]["Plan"]))
+    return set(reading(plan[0]["Plan"]))
 
 
-def sequential(node: dict[str, Any]) -> Iterator[str]:
-    if node["Node Type"] == "Seq Scan":
-        yield node["Relation Name"]
+def reading(node: dict[str, Any]) -> Iterator[str]:
+    """The tables of which the plan reads all, or of which it has read more than a few rows."""
+    looked_at = node.get("Actual Rows", 0) + sum(n for name, n in node.items() if name.startswith("Rows Removed by"))
+    if node["Node Type"] == "Seq Scan" or looked_at * node.get("Actual Loops", 0) > FEW:
+        yield node.get("Relation Name", "")
     for below in node.get("Plans", []):
-        yield from sequential(below)
+        yield from reading(below)
 
 
 def literal(value: Any) -> str:
@@ -117,12 +119,28 @@ def literal(value: Any) -> str:
         case timedelta():
             return f"'{value.total_seconds()} seconds'"
         case list() | tuple():
-            return f"array[{', '.join(map(literal, value))}]" if value and not isinstance(value[0], dict) else "'[]'"
+            return f"'{{{', '.join(map(element, value))}}}'"
         case dict():
             return "'{}'"
         case _:
             text = str(value).replace("'", "''")
             return f"'{text}'"
+
+
+def element(value: Any) -> str:
+    """One of an array, within its literal; of a list that becomes JSON none is needed."""
+    match value:
+        case None:
+            return "null"
+        case dict():
+            return ""
+        case bytes():
+            return f'"\\\\x{value.hex()}"'
+        case timedelta():
+            return f'"{value.total_seconds()} seconds"'
+        case _:
+            text = str(value).replace("'", "''")
+            return f'"{text}"'
 
 
 @dataclass(frozen=True)
@@ -159,7 +177,7 @@ class Scene:
         seen = Authenticator(settings, Seal(settings.secret_keys, "session"))
         for token in (self.session, settings.api_key):
             await seen.caller(database, token, time.time())
-        await links.grant(one, self.token)
+        await links.grants(one, [self.token])
         await flows.memberships(one, self.viewer)
         outbox = events.Outbox(database)
         await outbox.poll()
@@ -199,7 +217,7 @@ class Scene:
             identifier, self.app, self.owner, "image", "image/jpeg", "a.jpg", 4, 3, size, bytes(32), None, False, [], {},
             (flow.key,),
         )  # fmt: skip
-        job = await media.insert(one, new, climbing=True)
+        job = (await media.insert(one, new, climbing=True)).job_id
         await idempotency.answer(one, self.owner, "key", identifier, {})
         assert job is not None
         await jobs.start(one, job)

@@ -10,6 +10,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from statistics import quantiles
 from uuid import UUID
 
@@ -22,8 +23,10 @@ from benchmarks.load import Load, Requests
 from benchmarks.session import Session
 from chipmunk.ids import folder
 from chipmunk.signing import Seal, random_identifier
+from tests.harness import until
 
 VIEWERS, TOKENS = 20, 10
+MISSING = 6  # a rung that no seeded media has
 NAMES_OF_ONE_FILE = 50_000  # ext4 allows 65,000
 
 
@@ -38,6 +41,7 @@ class Town:
             settings.store_dir,
             Seal(settings.secret_keys, "link"),
         )
+        self._owner = self._store.stat()
         self._lists, self._chosen = session.folder / f"{name}-requests", random.Random(name)
         self._lists.mkdir()
         [self.owner, *viewers] = ours.users(1 + VIEWERS)
@@ -48,7 +52,7 @@ class Town:
         self.tokens = [token for viewer in viewers for token in ours.tokens(viewer, TOKENS)]
         stored = ours.app.stored(self.owner, ours.picture)
         self.rung = ours.file(stored["id"], f"{PICTURE}.webp")
-        self._names = 0
+        self._names, self._folders = 0, {self._store}
         self._empty_bytes = self._database_bytes()
 
     def _database_bytes(self) -> int:
@@ -72,14 +76,18 @@ class Town:
         return (self._database_bytes() - self._empty_bytes) / self.count
 
     def views(self, name: str, count: int, *, files: bool = True) -> Requests:
-        """Requests for as many different media, each by one of the viewers; fewer where there are fewer."""
+        """Requests for as many different media, each by one of the viewers; fewer where there are fewer.
+
+        Without `files` they are for a rung that is not there.
+        """
         whole = self.count * 8 // 10
         drawn = [seeding.nth_of_gallery(n) for n in self._chosen.sample(range(whole), min(whole, count))]
         if files:
             self.session.say(f"{self.name}: naming {len(drawn):,} files")
             for n in drawn:
                 self._name(seeding.media_id(n))
-        return Requests(self._lists, name, map(self._view, map(seeding.token, drawn)))
+        rung = PICTURE if files else MISSING
+        return Requests(self._lists, name, (self._view(seeding.token(n), rung=rung) for n in drawn))
 
     def strangers(self) -> Requests:
         """Requests for what is not there, one by each session."""
@@ -89,31 +97,41 @@ class Town:
         """Requests for the same picture of a server that knows it by its file's name."""
         return Requests(self._lists, "bare", [(f"/{self.rung.name}", "Accept: */*")])
 
-    def _view(self, link: UUID, token: str = "") -> tuple[str, str]:
+    def _view(self, link: UUID, token: str = "", rung: int = PICTURE) -> tuple[str, str]:
         session = token or self._chosen.choice(self.tokens)
-        return f"/{self._seal.sign(link)}/{PICTURE}/", f"Cookie: chipmunk_session={session}"
+        return f"/{self._seal.sign(link)}/{rung}/", f"Cookie: chipmunk_session={session}"
 
     def _name(self, media: UUID) -> None:
         """Gives the one picture a name in this media's folder."""
         if self._names % NAMES_OF_ONE_FILE == NAMES_OF_ONE_FILE - 1:
-            copy = self.rung.with_name(f"{self._names}.webp")
-            shutil.copy(self.rung, copy)
-            shutil.chown(copy, self._store.owner(), self._store.group())
-            self.rung = copy
+            self.rung = Path(shutil.copy(self.rung, self.rung.with_name(f"{self._names}.webp")))
+            os.chown(self.rung, self._owner.st_uid, self._owner.st_gid)
         self._names += 1
         path = self._store / folder(media)
-        for level in (path.parent.parent, path.parent, path):
-            with suppress(FileExistsError):
-                level.mkdir(mode=0o755)
-                shutil.chown(level, self._store.owner(), self._store.group())
+        self._make(path)
         with suppress(FileExistsError):
             os.link(self.rung, path / f"{PICTURE}.webp")
 
+    def _make(self, path: Path) -> None:
+        if path in self._folders:
+            return
+        self._make(path.parent)
+        self._folders.add(path)
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o755)
+            os.chown(path, self._owner.st_uid, self._owner.st_gid)
+
     def viewed(self, requests: Requests, strangers: Requests, seconds: int) -> Load:
         """Views by sessions that the gateway knows, of media that it does not: it is a new one."""
-        self.ours.system.restart("authorizer")
+        self.new_gateway()
         strangers.run(self.ours.port, 1, refused=True)
         return requests.run(self.ours.port, seconds)
+
+    def new_gateway(self) -> None:
+        """Has the supervisor start another, and waits until that one decides."""
+        self.ours.system.restart("authorizer")
+        path = self._view(random_identifier())[0]
+        until(lambda: self.ours.app.http.get(path).status_code == 404, 30, "a decision")
 
     def pages(self, count: int) -> float:
         """The 99th percentile of that many pages of the gallery, anywhere in it, in ms; half of them are a member's."""
@@ -125,7 +143,7 @@ class Town:
                 answer = http.get(f"/v1/flows/{seeding.GALLERY}/media", params={"limit": 50, "cursor": cursor})
                 passed.append((time.perf_counter() - began) * 1000)
                 if answer.status_code != 200 or not answer.json()["items"]:
-                    raise RuntimeError(f"a page was answered {answer.status_code}")
+                    raise RuntimeError(f"a page was answered {answer.status_code}: {answer.text[:200]}")
         return quantiles(passed, n=100)[98]
 
     def _cursors(self, count: int) -> Iterator[str]:
