@@ -34,8 +34,10 @@ def machine() -> str:
 def write(rows: Sequence[Row], only: Sequence[str] | None) -> None:
     """Replaces the rows of the groups that were measured, keeps those of the others, and draws both."""
     kept: list[dict[str, Any]] = []
+    fresh = {(row.group, row.name) for row in rows}  # one of viewing is measured with growth
     if only and RESULTS.exists():
-        kept = [r for r in json.loads(RESULTS.read_text())["rows"] if r["group"] not in only]
+        before = json.loads(RESULTS.read_text())["rows"]
+        kept = [r for r in before if r["group"] not in only and (r["group"], r["name"]) not in fresh]
     table = kept + [row.as_json() for row in rows]
     results = {"machine": machine(), "date": datetime.now(UTC).date().isoformat(), "rows": table}
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,13 @@ def descendants(pid: int) -> set[int]:
 
 
 def alive(pids: set[int]) -> list[str]:
-    return [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids if seen(pid)]
+    """What those of them that still run were started with."""
+    found = []
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
+            if seen(pid):
+                found.append(Path(f"/proc/{pid}/cmdline").read_text())
+    return found
 
 
 def test_everything_runs_and_nothing_runs_as_root(system: System) -> None:
