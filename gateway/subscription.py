@@ -16,10 +16,8 @@ from chipmunk.events import CHANNEL, Outbox
 from gateway.memory import Tags
 
 POLL_SECONDS = 0.25
-AWAKE_SECONDS, ASLEEP_SECONDS = (
-    5.0,
-    5.0,
-)  # after so long without a question polls are this far apart, until the next one
+# After so long without a question polls are this far apart, until the next one.
+AWAKE_SECONDS, ASLEEP_SECONDS = 10.0, 5.0
 POLL_PATIENCE_SECONDS = 2.0
 RECONNECT_SECONDS = 1.0
 log = structlog.get_logger()
