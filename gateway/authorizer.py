@@ -33,7 +33,7 @@ from gateway.gathering import Gathering
 from gateway.memory import Fact, Memory, Tags
 from gateway.subscription import heard, poll
 
-GRANTS = 100_000  # about 1.5 kB each
+GRANTS = 100_000  # about 2 kB each
 VIEWERS = 20_000
 CONNECTIONS = 8
 QUERY_SECONDS = 2.0
