@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -39,6 +40,9 @@ CONNECTIONS = 8
 QUERY_SECONDS = 2.0
 FLUSH_SECONDS = 1.0
 LONGEST_NAME = 800
+MIME = re.compile(
+    "[a-z]+/[A-Za-z0-9.+-]{1,100}"
+)  # nothing else may get into what goes over the wire, or into its place
 Headers = list[tuple[bytes, bytes]]
 log = structlog.get_logger()
 
@@ -193,8 +197,9 @@ def _app(keys: dict[bytes, int], token: str) -> Viewer | None:
 
 def _said(grant: Grant) -> bytes:
     """What nginx needs to know, parted by spaces: folder, state, whether the original may be had, type, name."""
-    said = f"/{folder(grant.media_id)} {grant.state} {int(grant.original)} {grant.mime} "
-    return said.encode("ascii", "ignore") + _extended(grant.filename)
+    mime = grant.mime if MIME.fullmatch(grant.mime) else "application/octet-stream"
+    said = f"/{folder(grant.media_id)} {grant.state} {int(grant.original)} {mime} "
+    return said.encode() + _extended(grant.filename)
 
 
 def _extended(filename: str) -> bytes:

@@ -171,6 +171,18 @@ def test_the_headers_name_folder_type_and_a_safe_name(database: str) -> None:
     asyncio.run(main())
 
 
+def test_a_type_that_is_none_does_not_reach_the_wire(database: str) -> None:
+    async def main() -> None:
+        async with world(database) as w:
+            async with w.database.transaction() as connection:
+                await connection.execute("update media set mime = $1", "image/jpeg\r\nx-accel-expires: 9999")
+            answer = await w.answer(Asked(w.signed, "", w.token))
+            assert b" ready 1 application/octet-stream %C3%A9.jpg\r\n" in answer.wire
+            assert (answer.status, b"9999" in answer.wire) == (204, False)
+
+    asyncio.run(main())
+
+
 def test_an_unknown_link_that_was_signed_is_not_there(database: str) -> None:
     async def main() -> None:
         async with world(database) as w:
