@@ -48,10 +48,7 @@ def run(settings: Settings) -> None:
             await supervisor.start(web)
             screen.ready(settings, fresh)
 
-        try:
-            asyncio.run(_live(settings, start, sockets))
-        finally:
-            place.forget_decisions(settings)
+        asyncio.run(_live(settings, start, sockets))
 
 
 def run_servers(settings: Settings) -> None:
@@ -107,6 +104,7 @@ async def _live(settings: Settings, start: Start, sockets: Sequence[socket.socke
         for taken in sockets:
             taken.close()
         await supervisor.stop(*STOP)
+        place.forget_decisions(settings)
 
 
 def _on_signals(supervisor: Supervisor, told: asyncio.Event) -> None:

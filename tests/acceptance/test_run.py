@@ -86,6 +86,8 @@ def test_a_child_that_is_killed_comes_back(system: System, name: str) -> None:
 def test_a_signal_ends_everything_in_order(folder: Path, number: signal.Signals) -> None:
     with System(folder / "data") as system:
         everything = descendants(system.process.pid)
+        decisions = (system.settings.run_dir / "decisions").resolve()
+        assert decisions.exists()
         began = time.monotonic()
         system.process.send_signal(number)
         assert system.process.wait(15) == 0
@@ -93,6 +95,7 @@ def test_a_signal_ends_everything_in_order(folder: Path, number: signal.Signals)
         assert alive(everything) == []
         assert "child killed" not in system.output
         assert "database system is shut down" in system.log("postgres")
+        assert not decisions.exists()
 
 
 def test_a_child_that_does_not_hear_is_gone_within_ten_seconds_too(folder: Path) -> None:
