@@ -17,7 +17,20 @@ import asyncpg
 from benchmarks import seeding
 from benchmarks.rows import Row, alone, at_most
 from benchmarks.town import Town
-from chipmunk import events, flows, idempotency, jobs, links, listing, media, quotas, sessions, users
+from chipmunk import (
+    credentials,
+    events,
+    flows,
+    idempotency,
+    jobs,
+    links,
+    listing,
+    media,
+    posting,
+    quotas,
+    sessions,
+    users,
+)
 from chipmunk.credentials import Authenticator
 from chipmunk.db import Connection, Database
 from chipmunk.ids import new_id
@@ -207,6 +220,8 @@ class Scene:
         """From the pre-check of an upload to the end of its ladder."""
         one, database, size = self.connection, One(self.connection), 200_000
         flow = (await flows.postable(one, self.app, [flows.GENERAL], self.owner))[0]
+        await credentials.keep_api_key(one, "cmk_of_the_scene")
+        await posting.by_key(one, "cmk_of_the_scene", self.name, [flows.GENERAL])
         identifier = await quotas.reserve(database, self.owner, 3 * size, size)
         await quotas.renew(one, self.owner, identifier)
         await quotas.resize(database, identifier, 2 * size)

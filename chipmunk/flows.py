@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -35,6 +35,20 @@ class Flow:
 
 def _flow(row: object) -> Flow:
     return Flow(*row)  # type: ignore[misc]
+
+
+def of(table: str) -> str:
+    """The columns of a flow, out of a table or alias of that name."""
+    return ", ".join(f"{table}.{column}" for column in COLUMNS.split(", "))
+
+
+def named(rows: Iterable[object], names: Sequence[str]) -> list[Flow]:
+    """The flows of these names, in their order, each once; UnknownFlow where one of them is not among the rows."""
+    found = {flow.id: flow for flow in map(_flow, rows)}
+    for name in names:
+        if name not in found:
+            raise UnknownFlow(flow=name)
+    return [found[name] for name in dict.fromkeys(names)]
 
 
 async def put(
@@ -134,11 +148,7 @@ async def postable(connection: Connection, app: int, names: Sequence[str], user:
         """,
         app, list(names), user,
     )  # fmt: skip
-    found = {r["name"]: _flow(r) for r in rows}
-    for name in names:
-        if name not in found:
-            raise UnknownFlow(flow=name)
-    return [found[n] for n in dict.fromkeys(names)]
+    return named(rows, names)
 
 
 async def put_media(connection: Connection, flow: Flow, media: UUID) -> None:

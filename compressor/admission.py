@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from uuid import UUID
 
-from chipmunk import flows, guards, idempotency, quotas, users
-from chipmunk.credentials import Caller
-from chipmunk.db import Connection
+from chipmunk import flows, guards, idempotency, posting, quotas
+from chipmunk.credentials import API_KEY
 from chipmunk.errors import (
     BadRequest,
     DiskFull,
     EmptyFile,
     Forbidden,
     LengthRequired,
-    NotFound,
     TooLarge,
-    UnknownUser,
 )
-from chipmunk.flows import Flow
+from chipmunk.posting import Posting
 from compressor import ladder
-from compressor.asking import Asking, Door, Fields
+from compressor.asking import Asking, Door
 from compressor.parts import Parts
+from compressor.prechecks import Precheck
 
 MULTIPART_OVERHEAD = 64 * 1024  # what boundaries, headers and the other fields may add to a file
 JSON_OVERHEAD = 16 * 1024  # the other fields of a JSON body
@@ -30,46 +27,29 @@ ESCAPED = 3  # characters of a data URI that stand for one byte, at most (RFC 39
 SPARE_BYTES = 16 * 1024 * 1024  # left free on the disk, whatever is uploaded
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """Whose upload it is and where it goes. `user` is None while only the body can tell."""
-
-    caller: Caller
-    user: int | None
-    flows: list[Flow]
-
-
-async def admit(parts: Parts, asking: Asking) -> Admitted:
+async def admit(parts: Parts, asking: Asking) -> Posting:
     """Lets the caller upload for this user into these flows, or says why not."""
-    guards.key_in_browser(asking.given, asking.origin)
-    caller = await parts.authenticator.need(parts.database, asking.given, parts.now())
-    guards.forgery(asking.method, asking.given, asking.origin, asking.fetch_site, parts.settings.origins)
+    given, user, names = asking.given, asking.fields.user, asking.fields.flows or (flows.GENERAL,)
+    guards.key_in_browser(given, asking.origin)
+    if given.token.startswith(API_KEY) and user is not None:
+        async with parts.database.connection() as connection:
+            found = await posting.by_key(connection, given.token, user, names)
+        guards.forgery(asking.method, given, asking.origin, asking.fetch_site, parts.settings.origins)
+        return found
+    caller = await parts.authenticator.need(parts.database, given, parts.now())
+    guards.forgery(asking.method, given, asking.origin, asking.fetch_site, parts.settings.origins)
     caller.need("upload")
+    if caller.kind == "user" and user not in (None, caller.user):
+        raise Forbidden("A session uploads for its own user only.", user=user)
     async with parts.database.connection() as connection:
-        user = await _user(connection, caller, asking.fields)
-        poster = caller.user_id if caller.kind == "user" else None
-        names = asking.fields.flows or (flows.GENERAL,)
-        return Admitted(caller, user, await flows.postable(connection, caller.app_id, names, poster))
-
-
-async def _user(connection: Connection, caller: Caller, fields: Fields) -> int | None:
-    if caller.kind == "user":
-        if fields.user not in (None, caller.user):
-            raise Forbidden("A session uploads for its own user only.", user=fields.user)
-        return caller.user_id
-    if fields.user is None:
-        return None
-    try:
-        user = await users.get(connection, caller.app_id, fields.user)
-    except NotFound:
-        raise UnknownUser(user=fields.user) from None
-    if user.suspended:
-        raise Forbidden("This user is suspended.", user=user.id)
-    return user.key
+        return Posting(
+            caller.app_id, caller.user_id, await flows.postable(connection, caller.app_id, names, caller.user_id)
+        )
 
 
 async def precheck(parts: Parts, asking: Asking) -> UUID | None:
     """Everything that can be refused before the body is read. Returns the reservation made for it, where one was."""
+    began = parts.prechecks.now()
     admitted = await admit(parts, asking)
     if admitted.user is None and asking.door == "raw":
         raise BadRequest("With an API key the query names the user.")
@@ -82,7 +62,10 @@ async def precheck(parts: Parts, asking: Asking) -> UUID | None:
             if await idempotency.answered(connection, admitted.user, asking.key):
                 return None
     least = _least(asking.door, length)
-    return await quotas.reserve(parts.database, admitted.user, least + ladder.still_cap(least), length)
+    held = least + ladder.still_cap(least)
+    ticket = await quotas.reserve(parts.database, admitted.user, held, length)
+    parts.prechecks.keep(ticket, Precheck(asking, admitted, held, began))
+    return ticket
 
 
 def _least(door: Door, length: int) -> int:

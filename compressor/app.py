@@ -60,6 +60,7 @@ async def done(request: Request) -> Response:
     """nginx says that a request has ended, however it did: what its pre-check reserved goes, unless it was settled."""
     parts, ticket = _parts(request), ids.parse_id(request.headers.get("x-ticket", ""))
     if ticket is not None and not parts.settled.taken(ticket):
+        parts.prechecks.forget(ticket)
         async with parts.database.connection() as connection:
             await quotas.release(connection, ticket)
     return Response(status_code=204)
@@ -104,17 +105,19 @@ async def _received(parts: Parts, asked: Asking, request: Request) -> tuple[Uplo
 
 
 async def _upload(parts: Parts, asked: Asking, folder: Path, length: int, ticket: UUID | None) -> Upload:
-    admitted = await admit(parts, asked)
+    checked = None if ticket is None else parts.prechecks.take(ticket, asked)
+    admitted = await admit(parts, asked) if checked is None else checked.posting
     if admitted.user is None:
         raise BadRequest("With an API key the query or the body names the user.")
     return Upload(
         folder=folder,
         length=length,
-        app=admitted.caller.app_id,
+        app=admitted.app,
         user=admitted.user,
         flows=admitted.flows,
         filename=filenames.clean(asked.fields.filename),
         ticket=ticket,
+        held=None if checked is None else checked.held,
         key=asked.key,
     )
 

@@ -21,6 +21,17 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What a body of `length` bytes takes of a user's quota. `held` is known to be reserved by the ticket already."""
+
+    user: int
+    length: int
+    size: int
+    ticket: UUID | None = None
+    held: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """`media` is the id that the upload will have. `answer` is there where its key has been answered before."""
 
@@ -60,20 +71,20 @@ class Hold:
 
 
 @asynccontextmanager
-async def holding(
-    parts: Parts, user: int, length: int, size: int, ticket: UUID | None, key: str | None, fingerprint: bytes
-) -> AsyncIterator[Hold]:
-    """Holds `size` bytes and the key until the media is stored, and gives them back where it is not."""
-    async with parts.database.connection() as connection:
-        held = None if ticket is None else await quotas.renew(connection, user, ticket)
-    hold = Hold(parts, user, ids.new_id() if ticket is None or held is None else ticket, key)
+async def holding(parts: Parts, place: Place, key: str | None, fingerprint: bytes) -> AsyncIterator[Hold]:
+    """Holds the place and the key until the media is stored, and gives them back where it is not."""
+    held, user, size = place.held, place.user, place.size
+    if held is None and place.ticket is not None:
+        async with parts.database.connection() as connection:
+            held = await quotas.renew(connection, user, place.ticket)
+    hold = Hold(parts, user, ids.new_id() if place.ticket is None or held is None else place.ticket, key)
     renewing, stored = asyncio.create_task(_renew(hold)), False
     try:
         if key is not None:
             async with parts.database.connection() as connection:
                 hold = replace(hold, answer=await idempotency.claim(connection, user, key, fingerprint, hold.media))
         if hold.answer is None and held is None:
-            await quotas.reserve(parts.database, user, size, length, media=hold.media)
+            await quotas.reserve(parts.database, user, size, place.length, media=hold.media)
         elif hold.answer is None and held != size:
             await quotas.resize(parts.database, hold.media, size)
         yield hold

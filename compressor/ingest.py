@@ -24,7 +24,7 @@ from chipmunk.idempotency import Answer
 from chipmunk.operations import answers
 from chipmunk.storage.local import sync_file
 from compressor import filenames, ladder, sniff
-from compressor.holding import Hold, holding
+from compressor.holding import Hold, Place, holding
 from compressor.inbox import ORIGINAL, disk
 from compressor.parts import Parts
 from compressor.tasks import Begun
@@ -34,7 +34,10 @@ LARGE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A body that has arrived, as the file `0` of a folder of its own, and all that was said about it."""
+    """A body that has arrived, as the file `0` of a folder of its own, and all that was said about it.
+
+    `held` is what its ticket has reserved, where that is known without asking.
+    """
 
     folder: Path
     length: int
@@ -43,6 +46,7 @@ class Upload:
     flows: list[Flow]
     filename: str | None
     ticket: UUID | None
+    held: int | None
     key: str | None
 
     @property
@@ -89,7 +93,8 @@ async def _ingested(parts: Parts, upload: Upload, synced: Future[None] | None) -
         kind, sha256 = await asyncio.to_thread(_read, parts, upload)
     size = upload.length + ladder.still_cap(upload.length)
     fingerprint = _fingerprint(upload, sha256)
-    async with holding(parts, upload.user, upload.length, size, upload.ticket, upload.key, fingerprint) as hold:
+    place = Place(upload.user, upload.length, size, upload.ticket, upload.held)
+    async with holding(parts, place, upload.key, fingerprint) as hold:
         if hold.answer is not None:
             return Stored(hold.answer, replayed=True)
         begun = await _begin(parts, upload, kind)

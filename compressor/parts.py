@@ -19,6 +19,7 @@ from chipmunk.signing import Seal
 from chipmunk.storage.local import LocalStore
 from compressor.decoders import Decoders
 from compressor.inbox import Inbox
+from compressor.prechecks import Prechecks
 
 CONNECTIONS = 16
 REDIS_SECONDS = 0.5
@@ -53,6 +54,7 @@ class Parts:
     links: Seal
     redis: Any
     settled: Settled = field(default_factory=Settled)
+    prechecks: Prechecks = field(default_factory=Prechecks)
 
     def now(self) -> float:
         return time.time()

@@ -1,0 +1,47 @@
+"""Who may post what where: an app's key, one of its users and the flows that are named, in one question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chipmunk import flows
+from chipmunk.db import Connection
+from chipmunk.errors import Forbidden, Unauthorized, UnknownUser
+from chipmunk.flows import Flow
+from chipmunk.signing import digest
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """An app, the row of its user and flows in the order of their naming. `user` is None while nobody is named."""
+
+    app: int
+    user: int | None
+    flows: list[Flow]
+
+
+async def by_key(connection: Connection, key: str, user: str, names: Sequence[str]) -> Posting:
+    """What an app's API key may post for its user to the flows of these names.
+
+    Unauthorized where nobody has the key, UnknownUser, Forbidden where the user is suspended, UnknownFlow: the first
+    of these that holds.
+    """
+    rows = await connection.fetch(
+        f"""
+        select k.app_id, u.id as user_id, u.suspended, {flows.of("f")}
+        from api_keys k
+        left join users u on u.app_id = k.app_id and u.name = $2 and u.deleted_at is null
+        left join flows f on f.app_id = k.app_id and f.name = any($3::text[])
+        where k.hash = $1
+        """,
+        digest(key), user, list(names),
+    )  # fmt: skip
+    if not rows:
+        raise Unauthorized()
+    app, found, suspended = rows[0][:3]
+    if found is None:
+        raise UnknownUser(user=user)
+    if suspended:
+        raise Forbidden("This user is suspended.", user=user)
+    return Posting(app, found, flows.named([row[3:] for row in rows if row["id"] is not None], names))
