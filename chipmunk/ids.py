@@ -35,4 +35,5 @@ def name(value: object, what: str) -> str:
 
 def folder(media: UUID) -> str:
     """A media's folder in every store. The last four digits are random, so folders fill evenly."""
-    return f"{media.hex[-4:-2]}/{media.hex[-2:]}/{media.hex}"
+    digits = media.hex
+    return f"{digits[-4:-2]}/{digits[-2:]}/{digits}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from chipmunk import events
@@ -28,8 +29,7 @@ class Link:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """All that deciding about a link needs, with nothing about who asks. `expires_at` is Unix time."""
 
     token: UUID

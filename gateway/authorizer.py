@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections import Counter
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from http import HTTPStatus
@@ -43,6 +44,7 @@ LONGEST_NAME = 800
 MIME = re.compile(
     "[a-z]+/[A-Za-z0-9.+-]{1,100}"
 )  # nothing else may get into what goes over the wire, or into its place
+PLAIN = re.compile("[A-Za-z0-9._~-]{1,800}")  # what RFC 8187 leaves as it is
 Headers = list[tuple[bytes, bytes]]
 log = structlog.get_logger()
 
@@ -55,15 +57,17 @@ class Asked(NamedTuple):
     cookie: str
 
 
+LINES = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
 class Answer:
     """What nginx is told, as ASGI has it and as it goes over the wire."""
 
     __slots__ = ("headers", "status", "wire")
 
     def __init__(self, status: HTTPStatus, *headers: tuple[bytes, bytes]) -> None:
-        self.status, self.headers = int(status), list(headers)
-        lines = [f"HTTP/1.1 {int(status)} {status.phrase}".encode(), *(b"%b: %b" % header for header in headers)]
-        self.wire = b"\r\n".join([*lines, b"", b""])
+        self.status, self.headers = status.value, headers
+        self.wire = b"".join([LINES[status], *(b"%b: %b\r\n" % header for header in headers), b"\r\n"])
 
 
 NOT_KEPT, EMPTY = (b"x-accel-expires", b"0"), (b"content-length", b"0")
@@ -72,6 +76,7 @@ REFUSED = {
     Outcome.NOT_FOUND: Answer(HTTPStatus.FORBIDDEN, NOT_KEPT, EMPTY),
 }
 UNAVAILABLE = Answer(HTTPStatus.SERVICE_UNAVAILABLE, NOT_KEPT, EMPTY)
+ALIVE, NOTHING = Answer(HTTPStatus.OK, EMPTY), Answer(HTTPStatus.NOT_FOUND, EMPTY)
 NOBODY: Fact[Viewer | None] = Fact(None, (), 0.0, 0.0)
 
 
@@ -98,34 +103,40 @@ class Authorizer:
         self._keys: Memory[dict[bytes, int]] = Memory(tags, 1, time.monotonic)
         self.counts: Counter[tuple[str, str]] = Counter()
 
-    def recall(self, asked: Asked) -> Answer | None:
-        """The answer, where memory has all that it takes."""
+    def answer(self, asked: Asked) -> Answer | Awaitable[Answer]:
+        """The answer, where memory has all that it takes; else what asks PostgreSQL, and never raises."""
         now = time.monotonic()
-        fact = self._grants.get(asked.signed, now)
-        if fact is None and self._links.open(asked.signed) is not None:
-            return None
-        known, source = (fact.value, "memory") if fact else (None, "seal")
+        fact, known, source = self._grants.get(asked.signed, now), None, "memory"
+        if fact is not None:
+            known = fact.value
+        else:
+            source, token = "seal", self._links.open(asked.signed)
+            if token is not None:
+                return self._decided(asked, token)
         if known is not None and is_public(known.grant, time.time()):
             return self._answer(known, None, source)
-        token = presented(asked.authorization or None, asked.cookie or None).token
-        viewer = self._remembered(token, now)
-        return None if viewer is None else self._answer(known, viewer.value, source)
+        credential = presented(asked.authorization or None, asked.cookie or None).token
+        viewer = self._remembered(credential, now)
+        return self._answer(known, viewer.value, source) if viewer else self._decided(asked, None, known)
 
-    async def decide(self, asked: Asked) -> Answer:
-        """The answer, from PostgreSQL where it has to be. Raises Unavailable where it cannot be decided."""
-        known, now = None, time.monotonic()
-        token = self._links.open(asked.signed)
+    async def _decided(self, asked: Asked, token: UUID | None, known: Known | None = None) -> Answer:
+        try:
+            return await self._decide(asked, token, known)
+        except Unavailable:
+            pass
+        except Exception as e:
+            log.exception("unexpected error", error=type(e).__name__)
+        self.counts[("unavailable", "postgres")] += 1
+        return UNAVAILABLE
+
+    async def _decide(self, asked: Asked, token: UUID | None, known: Known | None) -> Answer:
+        """Decides about what `known` grants, or the link of this token where one is given."""
         if token is not None:
-            fact = self._grants.get(asked.signed, now)
-            known = (
-                fact.value
-                if fact
-                else await self._grants.read(asked.signed, lambda: self._unknown.read(token), _grant_tags)
-            )
+            known = await self._grants.read(asked.signed, lambda: self._unknown.read(token), _grant_tags)
         if known is not None and is_public(known.grant, time.time()):
             return self._answer(known, None, "postgres")
         credential = presented(asked.authorization or None, asked.cookie or None).token
-        viewer = self._remembered(credential, now)
+        viewer = self._remembered(credential, time.monotonic())
         return self._answer(known, viewer.value if viewer else await self._viewer(credential), "postgres")
 
     def _answer(self, known: Known | None, viewer: Viewer | None, source: str) -> Answer:
@@ -167,14 +178,9 @@ class Authorizer:
             rows = await connection.fetch("select hash, app_id from api_keys")
         return {r["hash"]: r["app_id"] for r in rows}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            answer = await self.decide(asked(scope["headers"]))
-        except Unavailable:
-            self.counts[("unavailable", "postgres")] += 1
-            answer = UNAVAILABLE
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": b""})
+
+async def _wire(answer: Awaitable[Answer]) -> bytes:
+    return (await answer).wire
 
 
 def asked(headers: Headers) -> Asked:
@@ -204,6 +210,8 @@ def _said(grant: Grant) -> bytes:
 
 def _extended(filename: str) -> bytes:
     """The file name as an RFC 8187 ext-value of at most 800 bytes, cut between two characters."""
+    if PLAIN.fullmatch(filename):
+        return filename.encode()
     while len(text := quote(filename, safe="")) > LONGEST_NAME:
         filename = filename[:-1]
     return text.encode()
@@ -236,20 +244,24 @@ class Process:
         self._settings = settings
         self._authorizer: Authorizer | None = None
 
-    def recall(self, headers: Headers) -> bytes | None:
-        """The whole answer to a question of nginx, where nothing has to be waited for."""
-        answer = self._authorizer.recall(asked(headers)) if self._authorizer else None
-        return None if answer is None else answer.wire
+    def answer(self, headers: Headers) -> bytes | Awaitable[bytes] | None:
+        """What goes over the wire to answer a question of nginx, or what gives it."""
+        if self._authorizer is None:
+            return None
+        answer = self._authorizer.answer(asked(headers))
+        return answer.wire if isinstance(answer, Answer) else _wire(answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif scope["path"] == "/decide" and self._authorizer is not None:
-            await self._authorizer(scope, receive, send)
+            return
+        if scope["path"] == "/decide" and self._authorizer is not None:
+            found = self._authorizer.answer(asked(scope["headers"]))
+            answer = found if isinstance(found, Answer) else await found
         else:
-            status = 200 if scope["path"] == "/livez" else 404
-            await send({"type": "http.response.start", "status": status, "headers": [EMPTY]})
-            await send({"type": "http.response.body", "body": b""})
+            answer = ALIVE if scope["path"] == "/livez" else NOTHING
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

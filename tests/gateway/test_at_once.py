@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,19 @@ QUESTION = b"GET /decide HTTP/1.1\r\nHost: a\r\nX-Media-Id: %b\r\n\r\n"
 
 
 class App:
-    """Knows one id by heart and thinks about every other."""
+    """Knows one id by heart, asks about `asked` and `broken`, and leaves every other to ASGI."""
 
-    def recall(self, headers: list[tuple[bytes, bytes]]) -> bytes | None:
-        return KNOWN if (b"x-media-id", b"known") in headers else None
+    def answer(self, headers: list[tuple[bytes, bytes]]) -> bytes | Awaitable[bytes] | None:
+        given = dict(headers).get(b"x-media-id", b"")
+        if given in (b"asked", b"broken"):
+            return self._asked(given)
+        return KNOWN if given == b"known" else None
+
+    async def _asked(self, given: bytes) -> bytes:
+        await asyncio.sleep(0.1)
+        if given == b"broken":
+            raise RuntimeError
+        return KNOWN.replace(b"at once", b"asked")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -87,6 +97,34 @@ def test_all_else_is_the_apps_before_and_after(connection: socket.socket) -> Non
 def test_answers_keep_the_order_of_questions_that_came_together(connection: socket.socket) -> None:
     connection.sendall(QUESTION % b"slow" + QUESTION % b"known" + QUESTION % b"known")
     assert said(connection, 3) == ["slow of /decide", "known of /decide", "known of /decide"]
+
+
+def test_what_has_to_be_asked_for_is_answered_in_its_turn(connection: socket.socket) -> None:
+    connection.sendall(QUESTION % b"asked")
+    assert said(connection, 1) == ["asked"]
+    connection.sendall(QUESTION % b"asked" + QUESTION % b"known" + QUESTION % b"asked")
+    assert said(connection, 3) == ["asked", "at once", "asked"]
+    connection.sendall(QUESTION % b"known" + QUESTION % b"other")
+    assert said(connection, 2) == ["at once", "other of /decide"]
+
+
+@pytest.mark.parametrize("more", [b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n", QUESTION % b"other"])
+def test_nothing_else_is_answered_before_it(connection: socket.socket, more: bytes) -> None:
+    connection.sendall(QUESTION % b"asked" + more)
+    assert connection.recv(1) == b""
+
+
+def test_where_it_fails_the_connection_is_closed(connection: socket.socket) -> None:
+    connection.sendall(QUESTION % b"broken")
+    assert connection.recv(1) == b""
+
+
+def test_what_was_asked_is_answered_before_the_end(server: uvicorn.Server, connection: socket.socket) -> None:
+    connection.sendall(QUESTION % b"asked")
+    time.sleep(0.02)
+    server.should_exit = True
+    assert said(connection, 1) == ["asked"]
+    assert connection.recv(1) == b""
 
 
 def test_a_question_in_pieces_and_one_with_a_body_are_answered_once(connection: socket.socket) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -16,10 +15,10 @@ ALLOWED, UNAUTHORIZED, NOT_FOUND = Outcome.ALLOWED, Outcome.UNAUTHORIZED, Outcom
 ID = UUID(int=1)
 
 STANDING = Grant(ID, ID, 1, 10, False, "standing", None, True, None, frozenset({5}), False, "ready", "image/jpeg", "a")
-PUBLIC_FLOW = replace(STANDING, public=True)
-FOR_OWNER = replace(STANDING, audience="owner")
-FOR_ANN = replace(STANDING, audience="user", user_id=11)
-FOR_ANYONE = replace(STANDING, audience="anyone")
+PUBLIC_FLOW = STANDING._replace(public=True)
+FOR_OWNER = STANDING._replace(audience="owner")
+FOR_ANN = STANDING._replace(audience="user", user_id=11)
+FOR_ANYONE = STANDING._replace(audience="anyone")
 
 OWNER = Viewer(Caller("user", 1, 10, "owner"))
 ANN = Viewer(Caller("user", 1, 11, "ann"))
@@ -38,11 +37,11 @@ OPERATOR = Viewer(Caller("operator", 1, scopes=frozenset()))
         (GONE, FOR_ANYONE, ALLOWED),
         (OTHER_APP, FOR_ANYONE, ALLOWED),
         (None, PUBLIC_FLOW, ALLOWED),
-        (None, replace(FOR_ANYONE, expires_at=NOW), UNAUTHORIZED),
-        (OWNER, replace(FOR_ANYONE, expires_at=NOW), NOT_FOUND),
-        (None, replace(FOR_ANYONE, expires_at=NOW + 1), ALLOWED),
-        (None, replace(FOR_ANYONE, owner_suspended=True), UNAUTHORIZED),
-        (None, replace(FOR_OWNER, public=True), UNAUTHORIZED),
+        (None, FOR_ANYONE._replace(expires_at=NOW), UNAUTHORIZED),
+        (OWNER, FOR_ANYONE._replace(expires_at=NOW), NOT_FOUND),
+        (None, FOR_ANYONE._replace(expires_at=NOW + 1), ALLOWED),
+        (None, FOR_ANYONE._replace(owner_suspended=True), UNAUTHORIZED),
+        (None, FOR_OWNER._replace(public=True), UNAUTHORIZED),
         (None, None, UNAUTHORIZED),
         (None, STANDING, UNAUTHORIZED),
         (GONE, STANDING, UNAUTHORIZED),
@@ -55,16 +54,16 @@ OPERATOR = Viewer(Caller("operator", 1, scopes=frozenset()))
         (SAME_NUMBERS_OTHER_APP, STANDING, NOT_FOUND),
         (OWNER, FOR_OWNER, ALLOWED),
         (MEMBER, FOR_OWNER, NOT_FOUND),
-        (OWNER, replace(FOR_OWNER, expires_at=NOW), NOT_FOUND),
+        (OWNER, FOR_OWNER._replace(expires_at=NOW), NOT_FOUND),
         (ANN, FOR_ANN, ALLOWED),
         (OWNER, FOR_ANN, NOT_FOUND),
         (MEMBER, FOR_ANN, NOT_FOUND),
         (APP, STANDING, ALLOWED),
         (APP, FOR_ANN, ALLOWED),
-        (APP, replace(STANDING, owner_suspended=True), ALLOWED),
+        (APP, STANDING._replace(owner_suspended=True), ALLOWED),
         (OTHER_APP, STANDING, NOT_FOUND),
-        (OWNER, replace(STANDING, owner_suspended=True), NOT_FOUND),
-        (MEMBER, replace(STANDING, owner_suspended=True), NOT_FOUND),
+        (OWNER, STANDING._replace(owner_suspended=True), NOT_FOUND),
+        (MEMBER, STANDING._replace(owner_suspended=True), NOT_FOUND),
         (OPERATOR, STANDING, NOT_FOUND),
     ],
 )
