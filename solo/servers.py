@@ -96,7 +96,7 @@ def _valkey(settings: Settings) -> Service:
     path = settings.run_dir / "valkey.sock"
     listens = ["--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
     keeps = ["--dir", str(settings.data_dir / "valkey"), "--save", "", "--appendonly", "no"]
-    bounds = ["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--loglevel", "warning"]
+    bounds = ["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--loglevel", "warning", "--hz", "1"]
     ready = answers(f"unix:{path}", b"PING\r\n", b"+PONG")
     return Service("valkey", [str(binary), *listens, *keeps, *bounds], plain_environment(), ready=ready)
 

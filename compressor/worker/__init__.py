@@ -15,6 +15,8 @@ from uuid import UUID
 
 import asyncpg
 import structlog
+import uvloop
+from pgqueuer.core import buffers
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.errors import PgqException, RetryRequested
 from pgqueuer.models import Job as Entry
@@ -41,6 +43,16 @@ MOST_TRIES = {True: 20, False: 5}  # by whether the fault was the surroundings'
 LONGEST_DELAY = timedelta(minutes=5)
 PASSING = (Unavailable, *GONE)
 log = structlog.get_logger()
+
+
+class Ends(buffers.JobStatusLogBuffer):
+    """How jobs ended. Each is written as it comes: PgQueuer looks ten times a second for one that was not."""
+
+    def __init__(self, max_size: int, **given: Any) -> None:
+        super().__init__(max_size, timeout=LOOK_EVERY, **given)
+
+
+buffers.JobStatusLogBuffer = Ends  # type: ignore[assignment, misc]
 
 
 class Stopped(Exception):
@@ -232,4 +244,4 @@ def main() -> None:
         sys.exit(str(e))
     metrics.setup(settings)
     logs.configure(settings, "worker")
-    asyncio.run(run(settings))
+    uvloop.run(run(settings))
