@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from solo.logs import Logs
-from solo.processes import Ledger, signal_group, spawn
+from solo.processes import Ledger, group, signal_group, spawn
 from solo.refusal import Refusal
 from solo.service import Service
 
@@ -107,7 +107,7 @@ class Supervisor:
         delay = FIRST_DELAY
         while True:
             status = await self._end_of(child)
-            signal_group(child.process.pid, signal.SIGKILL)  # what it left, such as nginx's workers
+            await self._leave_nothing(child.process.pid)
             if child.is_stopping:
                 return
             delay = FIRST_DELAY if time.monotonic() - child.since > HEALTHY_SECONDS else delay
@@ -142,11 +142,21 @@ class Supervisor:
                 await self._wait(child, patience)
         if child.process.poll() is None:
             self._logs.event("child killed", name=service.name, after_seconds=seconds)
-        signal_group(child.process.pid, signal.SIGKILL)
+            child.process.kill()
+        await self._leave_nothing(child.process.pid)
         await self._end_of(child)
         if child.keeper:
             await asyncio.wait({child.keeper})
         self._forget(child)
+
+    async def _leave_nothing(self, leader: int) -> None:
+        """Ends what a child left, such as nginx's workers. Asks before it kills: Python has a process that gives back
+        the semaphores of those that died, and that ends once they have."""
+        signal_group(leader, signal.SIGTERM)
+        deadline = time.monotonic() + LAST_SECONDS
+        while group(leader) and time.monotonic() < deadline and not self._hurry.is_set():  # noqa: ASYNC110 - nobody says that others' children ended
+            await asyncio.sleep(0.02)
+        signal_group(leader, signal.SIGKILL)
 
     async def _wait(self, child: Child, seconds: float) -> None:
         """Until it has ended or its time is up, which is at once when there is a hurry."""

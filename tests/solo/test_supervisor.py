@@ -73,6 +73,13 @@ async def test_what_a_dead_child_leaves_is_killed_before_it_is_started_again(
         await when(partial(ended, pid))
 
 
+async def test_what_a_dead_child_leaves_is_asked_before_it_is_killed(supervisor: Supervisor, tmp_path: Path) -> None:
+    given_back = tmp_path / "given back"
+    polite = f"trap 'echo >> \"{given_back}\"; exit' TERM; while :; do sleep 0.01; done"
+    await supervisor.start(shell("parent", f"({polite}) & sleep 0.3"))
+    await when(given_back.exists)
+
+
 async def test_a_child_that_never_gets_ready_is_refused_with_its_last_words(supervisor: Supervisor) -> None:
     async def never() -> bool:
         return False
