@@ -8,10 +8,12 @@ import sys
 from chipmunk import config, logs, metrics
 from chipmunk.errors import SettingsError
 from chipmunk.serving import serve
+from compressor.niceness import UPLOADS, step_back
 
 
 def main() -> None:
     os.umask(0o077)
+    step_back(UPLOADS)
     try:
         settings = config.load()
     except SettingsError as e:

@@ -9,7 +9,6 @@ import sys
 import time
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -29,10 +28,9 @@ from chipmunk.db import GONE
 from chipmunk.errors import Problem, SettingsError, Unavailable
 from chipmunk.jobs import Job
 from compressor import climb, purge, sweep
+from compressor.niceness import LADDERS, step_back
 from compressor.parts import Parts, assembled
 
-NICENESS = 10
-AUTOGROUP = Path("/proc/self/autogroup")
 LOOK_EVERY = timedelta(seconds=2)  # how soon a job is noticed that no notification told of
 LOST_AFTER = timedelta(seconds=8)  # how long a worker may be silent before its job is another's
 HAND_BACK_SECONDS = 4.0  # how long a job may go on once the process is told to stop
@@ -215,29 +213,9 @@ async def run(settings: Settings) -> None:
         await asyncio.gather(Worker(parts, stopping).run(), sweep.Sweeper(parts).run(stopping))
 
 
-def step_back() -> None:
-    """Leaves the processors to those who answer people.
-
-    Where Linux schedules sessions as groups (sched(7), autogroup), niceness counts among a session's own processes
-    alone, and the group has a niceness of its own. The kernel takes one change of such in a tenth of a second.
-    """
-    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), NICENESS))
-    if os.getsid(0) != os.getpid():
-        return
-    for _ in range(10):
-        try:
-            AUTOGROUP.write_text(f"{NICENESS}\n")
-        except BlockingIOError:
-            time.sleep(0.15)
-        except OSError:
-            return
-        else:
-            return
-
-
 def main() -> None:
     os.umask(0o077)
-    step_back()
+    step_back(LADDERS)
     try:
         settings = config.load()
     except SettingsError as e:

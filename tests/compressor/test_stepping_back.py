@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from compressor.worker import AUTOGROUP, NICENESS
+from compressor.niceness import AUTOGROUP, LADDERS
 from solo.packages import PROJECT
 
 ASKED = """\
 import os
-from compressor.worker import AUTOGROUP, step_back
-step_back()
+from compressor.niceness import AUTOGROUP, LADDERS, step_back
+step_back(LADDERS)
 print(os.nice(0))
 print(AUTOGROUP.read_text())
 """
@@ -28,6 +28,6 @@ def stepped_back(*, alone: bool) -> tuple[int, int | None]:
 @pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel does not schedule sessions as groups")
 def test_a_worker_with_a_session_of_its_own_makes_it_nice_and_no_other() -> None:
     before = AUTOGROUP.read_text()
-    assert stepped_back(alone=True) == (NICENESS, NICENESS)
-    assert stepped_back(alone=False)[0] == NICENESS
+    assert stepped_back(alone=True) == (LADDERS, LADDERS)
+    assert stepped_back(alone=False)[0] == LADDERS
     assert AUTOGROUP.read_text() == before
