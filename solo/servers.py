@@ -84,7 +84,8 @@ def environment(settings: Settings) -> dict[str, str]:
     told = {PREFIX + k.upper(): _text(v) for k, v in settings.model_dump(exclude_defaults=True).items()}
     path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
     quick = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
-    return plain_environment() | told | quick | {"PYTHONPATH": path, "TMPDIR": str(settings.run_dir / "tmp")}
+    quiet = {"PYTHONWARNINGS": "ignore:resource_tracker:UserWarning"}  # of a death that solo.log tells, and no JSON
+    return plain_environment() | told | quick | quiet | {"PYTHONPATH": path, "TMPDIR": str(settings.run_dir / "tmp")}
 
 
 def _text(value: object) -> str:
