@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import Counter
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from http import HTTPStatus
-from typing import NamedTuple
-from urllib.parse import quote
 from uuid import UUID
 
 import redis.asyncio as aioredis
@@ -25,14 +21,13 @@ from chipmunk.db import Database, connect
 from chipmunk.errors import Unavailable
 from chipmunk.events import Outbox
 from chipmunk.heartbeats import beating
-from chipmunk.ids import folder
-from chipmunk.links import Grant
 from chipmunk.serving import serve
 from chipmunk.signing import Seal, digest
 from gateway.at_once import AtOnce
 from gateway.authorize import Outcome, Viewer, decide, is_public
 from gateway.gathering import Gathering
 from gateway.memory import Fact, Memory, Tags
+from gateway.questions import ALIVE, NOTHING, REFUSED, UNAVAILABLE, Answer, Asked, Headers, Known, asked
 from gateway.subscription import heard, poll
 
 GRANTS = 100_000  # about 2 kB each
@@ -40,54 +35,10 @@ VIEWERS = 20_000
 CONNECTIONS = 8
 QUERY_SECONDS = 2.0
 FLUSH_SECONDS = 1.0
-LONGEST_NAME = 800
-MIME = re.compile(
-    "[a-z]+/[A-Za-z0-9.+-]{1,100}"
-)  # nothing else may get into what goes over the wire, or into its place
-PLAIN = re.compile("[A-Za-z0-9._~-]{1,800}")  # what RFC 8187 leaves as it is
-Headers = list[tuple[bytes, bytes]]
 log = structlog.get_logger()
 
 
-class Asked(NamedTuple):
-    """The signed id of a view, and the credentials that came with it; empty where there was none."""
-
-    signed: str
-    authorization: str
-    cookie: str
-
-
-LINES = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
-
-
-class Answer:
-    """What nginx is told, as ASGI has it and as it goes over the wire."""
-
-    __slots__ = ("headers", "status", "wire")
-
-    def __init__(self, status: HTTPStatus, *headers: tuple[bytes, bytes]) -> None:
-        self.status, self.headers = status.value, headers
-        self.wire = b"".join([LINES[status], *(b"%b: %b\r\n" % header for header in headers), b"\r\n"])
-
-
-NOT_KEPT, EMPTY = (b"x-accel-expires", b"0"), (b"content-length", b"0")
-REFUSED = {
-    Outcome.UNAUTHORIZED: Answer(HTTPStatus.UNAUTHORIZED, NOT_KEPT, EMPTY),
-    Outcome.NOT_FOUND: Answer(HTTPStatus.FORBIDDEN, NOT_KEPT, EMPTY),
-}
-UNAVAILABLE = Answer(HTTPStatus.SERVICE_UNAVAILABLE, NOT_KEPT, EMPTY)
-ALIVE, NOTHING = Answer(HTTPStatus.OK, EMPTY), Answer(HTTPStatus.NOT_FOUND, EMPTY)
 NOBODY: Fact[Viewer | None] = Fact(None, (), 0.0, 0.0)
-
-
-class Known:
-    """A grant together with what nginx is told for it."""
-
-    __slots__ = ("answer", "grant")
-
-    def __init__(self, grant: Grant) -> None:
-        self.grant = grant
-        self.answer = Answer(HTTPStatus.NO_CONTENT, (b"x-media", _said(grant)), (b"x-accel-expires", b"1"))
 
 
 class Authorizer:
@@ -183,38 +134,9 @@ async def _wire(answer: Awaitable[Answer]) -> bytes:
     return (await answer).wire
 
 
-def asked(headers: Headers) -> Asked:
-    """What a request of nginx asks."""
-    signed = authorization = cookie = ""
-    for name, value in headers:
-        if name == b"x-media-id":
-            signed = value.decode("latin-1")
-        elif name == b"authorization":
-            authorization = value.decode("latin-1")
-        elif name == b"x-session":
-            cookie = value.decode("latin-1")
-    return Asked(signed, authorization, cookie)
-
-
 def _app(keys: dict[bytes, int], token: str) -> Viewer | None:
     app = keys.get(digest(token))
     return None if app is None else Viewer(Caller("app", app))
-
-
-def _said(grant: Grant) -> bytes:
-    """What nginx needs to know, parted by spaces: folder, state, whether the original may be had, type, name."""
-    mime = grant.mime if MIME.fullmatch(grant.mime) else "application/octet-stream"
-    said = f"/{folder(grant.media_id)} {grant.state} {int(grant.original)} {mime} "
-    return said.encode() + _extended(grant.filename)
-
-
-def _extended(filename: str) -> bytes:
-    """The file name as an RFC 8187 ext-value of at most 800 bytes, cut between two characters."""
-    if PLAIN.fullmatch(filename):
-        return filename.encode()
-    while len(text := quote(filename, safe="")) > LONGEST_NAME:
-        filename = filename[:-1]
-    return text.encode()
 
 
 def _grant_tags(known: Known | None) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from datetime import timedelta
 from chipmunk import apps, config, credentials, events, flows, media, quotas, sessions, users
 from chipmunk.db import Database, connect
 from chipmunk.signing import Seal, random_identifier
-from gateway.authorizer import Answer, Asked, Authorizer
+from gateway.authorizer import Authorizer
 from gateway.memory import Tags
+from gateway.questions import Answer, Asked
 
 KEYS = ("k" * 40,)
 KEY = "cmk_0123456789abcdef"
