@@ -30,10 +30,12 @@ class Precheck:
 
     def speaks_for(self, asking: Asking) -> bool:
         """Whether an upload asks for nothing else, by the same credential and from the same page."""
-        first = self.asking
-        return (first.given, first.method, first.origin, first.fetch_site) == (
-            asking.given, asking.method, asking.origin, asking.fetch_site
-        ) and (first.fields.user, first.fields.flows) == (asking.fields.user, asking.fields.flows)  # fmt: skip
+        return _asked(self.asking) == _asked(asking)
+
+
+def _asked(asking: Asking) -> tuple[object, ...]:
+    fields = asking.fields
+    return asking.given, asking.method, asking.origin, asking.fetch_site, fields.user, fields.flows
 
 
 class Prechecks:

@@ -36,8 +36,6 @@ CONNECTIONS = 8
 QUERY_SECONDS = 2.0
 FLUSH_SECONDS = 1.0
 log = structlog.get_logger()
-
-
 NOBODY: Fact[Viewer | None] = Fact(None, (), 0.0, 0.0)
 
 
@@ -57,38 +55,33 @@ class Authorizer:
     def answer(self, asked: Asked) -> Answer | Awaitable[Answer]:
         """The answer, where memory has all that it takes; else what asks PostgreSQL, and never raises."""
         now = time.monotonic()
-        fact, known, source = self._grants.get(asked.signed, now), None, "memory"
+        fact = self._grants.get(asked.signed, now)
         if fact is not None:
-            known = fact.value
-        else:
-            source, token = "seal", self._links.open(asked.signed)
-            if token is not None:
-                return self._decided(asked, token)
+            return self._judged(asked, fact.value, "memory", now)
+        token = self._links.open(asked.signed)
+        return (
+            self._judged(asked, None, "seal", now) if token is None else _guarded(self._read(asked, token), self.counts)
+        )
+
+    def _judged(self, asked: Asked, known: Known | None, source: str, now: float) -> Answer | Awaitable[Answer]:
+        """The answer about what `known` grants, as far as memory knows who asks."""
         if known is not None and is_public(known.grant, time.time()):
             return self._answer(known, None, source)
         credential = presented(asked.authorization or None, asked.cookie or None).token
         viewer = self._remembered(credential, now)
-        return self._answer(known, viewer.value, source) if viewer else self._decided(asked, None, known)
+        return (
+            self._answer(known, viewer.value, source)
+            if viewer
+            else _guarded(self._seen(known, credential), self.counts)
+        )
 
-    async def _decided(self, asked: Asked, token: UUID | None, known: Known | None = None) -> Answer:
-        try:
-            return await self._decide(asked, token, known)
-        except Unavailable:
-            pass
-        except Exception as e:
-            log.exception("unexpected error", error=type(e).__name__)
-        self.counts[("unavailable", "postgres")] += 1
-        return UNAVAILABLE
+    async def _read(self, asked: Asked, token: UUID) -> Answer:
+        known = await self._grants.read(asked.signed, lambda: self._unknown.read(token), _grant_tags)
+        judged = self._judged(asked, known, "postgres", time.monotonic())
+        return judged if isinstance(judged, Answer) else await judged
 
-    async def _decide(self, asked: Asked, token: UUID | None, known: Known | None) -> Answer:
-        """Decides about what `known` grants, or the link of this token where one is given."""
-        if token is not None:
-            known = await self._grants.read(asked.signed, lambda: self._unknown.read(token), _grant_tags)
-        if known is not None and is_public(known.grant, time.time()):
-            return self._answer(known, None, "postgres")
-        credential = presented(asked.authorization or None, asked.cookie or None).token
-        viewer = self._remembered(credential, time.monotonic())
-        return self._answer(known, viewer.value if viewer else await self._viewer(credential), "postgres")
+    async def _seen(self, known: Known | None, credential: str) -> Answer:
+        return self._answer(known, await self._viewer(credential), "postgres")
 
     def _answer(self, known: Known | None, viewer: Viewer | None, source: str) -> Answer:
         outcome = decide(viewer, known.grant if known else None, time.time())
@@ -128,6 +121,18 @@ class Authorizer:
         async with self._database.connection() as connection:
             rows = await connection.fetch("select hash, app_id from api_keys")
         return {r["hash"]: r["app_id"] for r in rows}
+
+
+async def _guarded(answer: Awaitable[Answer], counts: Counter[tuple[str, str]]) -> Answer:
+    """The answer; where PostgreSQL or anything else fails, that there is none now."""
+    try:
+        return await answer
+    except Unavailable:
+        pass
+    except Exception as e:
+        log.exception("unexpected error", error=type(e).__name__)
+    counts[("unavailable", "postgres")] += 1
+    return UNAVAILABLE
 
 
 async def _wire(answer: Awaitable[Answer]) -> bytes:
