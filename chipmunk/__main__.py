@@ -1,5 +1,6 @@
-"""`python -m chipmunk migrate` brings the database to the newest schema; `… heard SERVICE` tells by its exit code
-whether a process of the service is at work on this host, for health checks of what answers no requests."""
+"""`python -m chipmunk migrate` brings the database to the newest schema, and backends to what is pinned; `… heard SERVICE`
+tells by its exit code whether a process of the service is at work on this host, for health checks of what answers no
+requests."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from chipmunk import config, heartbeats
 from chipmunk.config import Settings
 from chipmunk.errors import SettingsError
 from chipmunk.migrate import migrate
+from chipmunk.pinning import pin
 
 
 async def heard(settings: Settings, service: str) -> bool:
@@ -22,12 +24,19 @@ async def heard(settings: Settings, service: str) -> bool:
         await connection.close(timeout=1)
 
 
+async def prepare(settings: Settings) -> str:
+    """Migrates, and tells what was done in a line."""
+    applied = await migrate(settings)
+    pinned = await pin(settings)
+    said = f"{len(applied)} migrations applied" if applied else "nothing to migrate"
+    return f"{said}; backends pinned: {', '.join(pinned)}" if pinned else said
+
+
 def main() -> None:
     try:
         match sys.argv[1:]:
             case ["migrate"]:
-                applied = asyncio.run(migrate(config.load()))
-                print(f"{len(applied)} migrations applied" if applied else "nothing to migrate")
+                print(asyncio.run(prepare(config.load())))
             case ["heard", service]:
                 sys.exit(not asyncio.run(heard(config.load(), service)))
             case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, cast
 
 import structlog
@@ -18,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+TOLD = "chipmunk.told"
 SINGLE = frozenset({"authorization", "content-length", "content-type", "origin", "idempotency-key", "host"})
 log = structlog.get_logger()
 
@@ -42,6 +43,11 @@ def cookie(values: dict[str, str], name: str) -> str | None:
         if key == name:
             return value
     return None
+
+
+def tell(scope: Scope, fields: Mapping[str, str]) -> None:
+    """Adds headers to whatever answer the request will get, a refusal too."""
+    scope.setdefault(TOLD, []).extend((name.encode(), value.encode()) for name, value in fields.items())
 
 
 def problem_response(problem: Problem) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -81,22 +87,28 @@ class Edge:
         async def watched(message: Message) -> None:
             nonlocal begun
             begun = True
-            await send(message)
+            await send(_told(scope, message))
 
         try:
             await self._app(scope, receive, watched)
         except Problem as problem:
             if begun:
                 raise
-            await self._answer(problem, send)
+            await self._answer(problem, scope, send)
         except Exception as e:
             log.exception("unexpected error", error=type(e).__name__)
             if begun:
                 raise
-            await self._answer(Problem(), send)
+            await self._answer(Problem(), scope, send)
 
-    async def _answer(self, problem: Problem, send: Send) -> None:
+    async def _answer(self, problem: Problem, scope: Scope, send: Send) -> None:
         metrics.PROBLEMS.labels(self._service, problem.code).inc()
         status, fields, body = problem_response(problem)
-        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await send(_told(scope, {"type": "http.response.start", "status": status, "headers": fields}))
         await send({"type": "http.response.body", "body": body})
+
+
+def _told(scope: Scope, message: Message) -> Message:
+    if TOLD not in scope or message["type"] != "http.response.start":
+        return message
+    return {**message, "headers": [*message.get("headers", ()), *scope[TOLD]]}

@@ -26,6 +26,8 @@ from pydantic import (
     model_validator,
 )
 
+from chipmunk.addresses import Allowed
+from chipmunk.backend_fields import pinned
 from chipmunk.errors import SettingsError
 
 PREFIX = "CHIPMUNK_"
@@ -61,12 +63,18 @@ class Settings(BaseModel):
         repr=False,
         description="Signing keys, newest first: the first signs, all verify; made at first start.",
     )
+    master_keys: Words = Field(
+        (),
+        repr=False,
+        description="Keys of what is kept encrypted, newest first: the first seals, all open; made at first start.",
+    )
     database_url: str = Field("", repr=False, description="PostgreSQL 15 or newer; unset: an embedded one.")
     redis_url: str = Field("", repr=False, description="Redis or Valkey; unset: an embedded one.")
     public_url: str = Field("", description="What absolute links start with; unset: `http://HOST:PORT`.")
     trusted_proxies: Words = Field((), description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed.")
     origins: Words = Field((), description="Origins whose pages may call the API, and where people may be sent on.")
 
+    backends: str = Field("", repr=False, description="Where everything lies, as JSON; unset: as calls say.")
     authorizer_address: str = Field("", description="Of the authorizer: `unix:/path` or `host:port`.")
     api_address: str = Field("", description="Of the read side's API.")
     compressor_address: str = Field("", description="Of the write side.")
@@ -80,7 +88,14 @@ class Settings(BaseModel):
 
     default_quota_bytes: int = Field(10 * 1024 * MIB, ge=0, description="Quota of a user made without one.")
     max_file_bytes: int = Field(5 * 1024 * MIB, ge=1, description="Largest file that is taken.")
+    upload_seconds: int = Field(
+        86400, ge=1, le=2_592_000, description="Time after which a resumable upload expires that nobody goes on with."
+    )
     max_json_bytes: int = Field(32 * MIB, ge=1024, description="Largest JSON body that is taken.")
+    user_calls_per_minute: int = Field(3000, ge=0, le=1_000_000, description="Calls a minute of a user; 0: no limit.")
+    user_uploads_per_minute: int = Field(600, ge=0, le=1_000_000, description="Uploads a minute of a user.")
+    key_calls_per_minute: int = Field(0, ge=0, le=1_000_000, description="Calls a minute of a key; 0: no limit.")
+    key_uploads_per_minute: int = Field(0, ge=0, le=1_000_000, description="Uploads a minute of an API key.")
     max_pixels: int = Field(50_000_000, ge=1, description="Most pixels of a picture that is decoded.")
     max_frames: int = Field(300, ge=1, description="Most frames of an animation that its renditions keep.")
     decode_memory_bytes: int = Field(1536 * MIB, ge=256 * MIB, description="Memory of a decoding process.")
@@ -91,6 +106,8 @@ class Settings(BaseModel):
         (),
         description="Further types that are taken, as downloads only: `application/pdf`, `video/*`, `*/*`.",
     )
+    fetch_allow: Words = Field((), description="Hosts and networks that uploads by URL may reach inside.")
+    fetch_seconds: int = Field(60, ge=1, le=240, description="Time that fetching a file from a URL may take.")
     cache_max_age: int = Field(0, ge=0, le=86400, description="`max-age` of a view in a browser's cache.")
     resource_policy: Literal["", "same-origin", "same-site", "cross-origin"] = Field(
         "",
@@ -114,11 +131,18 @@ class Settings(BaseModel):
             raise ValueError(f"must be {prefix} and 8 to 200 letters, digits or . _ ~ + / = -")
         return value
 
-    @field_validator("secret_keys")
+    @field_validator("secret_keys", "master_keys")
     @classmethod
     def _long_enough(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(len(v) < SHORTEST_KEY for v in value):
             raise ValueError(f"each must have {SHORTEST_KEY} characters or more")
+        return value
+
+    @field_validator("backends")
+    @classmethod
+    def _backends(cls, value: str) -> str:
+        if value:
+            pinned(value)
         return value
 
     @field_validator("data_dir")
@@ -130,6 +154,12 @@ class Settings(BaseModel):
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(ip_network(v, strict=False)) for v in value)
+
+    @field_validator("fetch_allow")
+    @classmethod
+    def _allowed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Allowed.parse(value)
+        return value
 
     @field_validator("origins")
     @classmethod

@@ -1,18 +1,21 @@
 """Everything that can go wrong, as one tree. Raised low, translated to HTTP once, by `problem`.
 
-Problem
+Problem · Lost
 ├─ 400 BadRequest · BadCursor
 ├─ 401 Unauthorized
 ├─ 403 Forbidden · CrossSite · KeyInBrowser · ScopeMissing
 ├─ 404 NotFound
 ├─ 405 MethodNotAllowed
-├─ 409 Conflict · UploadRunning · JobNotCancellable
+├─ 409 Conflict · UploadRunning · JobNotCancellable · OtherOffset · BackendInUse · BackendsPinned
 ├─ 411 LengthRequired
+├─ 412 OtherVersion
 ├─ 413 TooLarge · QuotaExceeded
 ├─ 415 Unsupported
 ├─ 422 Unprocessable · UnknownFlow · UnknownUser · EmptyFile · CorruptImage · TooManyPixels · DecodeFailed
-│      · KeyReused · Mismatch
-├─ 429 RateLimited
+│      · KeyReused · Mismatch · BadBackend · UnknownBackend · UrlRefused · FetchFailed
+├─ 423 Locked
+├─ 429 RateLimited · TooManyUploads
+├─ 460 ChecksumMismatch
 ├─ 501 NotInstalled
 ├─ 503 Unavailable · Busy
 └─ 507 DiskFull
@@ -35,6 +38,7 @@ class Problem(Exception):
     title: ClassVar[str] = "Internal error"
     sentence: ClassVar[str] = "Something went wrong on our side; the request id tells the operator what."
     retry_after: int | None = None
+    passing: bool = False  # whether a job that met it is worth another try
 
     def __init__(self, detail: str = "", *, retry_after: int | None = None, **ids: object) -> None:
         self.detail = detail or self.sentence
@@ -57,6 +61,11 @@ class Problem(Exception):
     def body(self) -> bytes:
         """The document as one ASCII line, fit for a header as well as for a body."""
         return json.dumps(self.document(), separators=(",", ":"), default=str).encode()
+
+
+class Lost(Problem):
+    code, title = "lost", "Lost"
+    sentence = "No store has this media's bytes as they were."
 
 
 class BadRequest(Problem):
@@ -119,9 +128,29 @@ class JobNotCancellable(Conflict):
     sentence = "This job can no longer be cancelled."
 
 
+class OtherOffset(Conflict):
+    code = "other_offset"
+    sentence = "The upload goes on from another offset."
+
+
+class BackendInUse(Conflict):
+    code = "backend_in_use"
+    sentence = "Media lie on this backend, or flows name it: move them first."
+
+
+class BackendsPinned(Conflict):
+    code = "backends_pinned"
+    sentence = "The settings say where everything lies; calls cannot change it."
+
+
 class LengthRequired(Problem):
     status, code, title = 411, "length_required", "Length required"
     sentence = "An upload needs a Content-Length."
+
+
+class OtherVersion(Problem):
+    status, code, title = 412, "other_version", "Other version"
+    sentence = "Resumable uploads speak tus 1.0.0: every request says Tus-Resumable: 1.0.0."
 
 
 class TooLarge(Problem):
@@ -184,10 +213,49 @@ class Mismatch(Unprocessable):
     sentence = "The query and the body disagree."
 
 
+class BadBackend(Unprocessable):
+    code = "bad_backend"
+    sentence = "This backend cannot be used as it is described."
+
+
+class UnknownBackend(Unprocessable):
+    code = "unknown_backend"
+    sentence = "There is no such backend, or this flow may not be put there."
+
+
+class UrlRefused(Unprocessable):
+    """Says the same of all that it refuses, so that nobody learns by it what there is inside."""
+
+    code = "url_refused"
+    sentence = "Nothing is fetched from this URL."
+
+
+class FetchFailed(Unprocessable):
+    code = "fetch_failed"
+    sentence = "The server of this URL did not give the file."
+
+
+class Locked(Problem):
+    status, code, title = 423, "locked", "Locked"
+    sentence = "Another request is at this upload; try again shortly."
+    retry_after = 1
+
+
 class RateLimited(Problem):
     status, code, title = 429, "rate_limited", "Too many requests"
     sentence = "Too many requests; try again later."
     retry_after = 1
+
+
+class TooManyUploads(RateLimited):
+    code = "too_many_uploads"
+    sentence = "This user has too many unfinished uploads: finish or delete some, or wait until they expire."
+    retry_after = 60
+
+
+class ChecksumMismatch(Problem):
+    status, code, title = 460, "checksum_mismatch", "Checksum mismatch"
+    sentence = "The bytes are not those of the checksum; none of them were kept."
 
 
 class NotInstalled(Problem):

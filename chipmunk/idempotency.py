@@ -19,6 +19,8 @@ Answer = dict[str, Any]
 async def claim(connection: Connection, user: int, key: str, fingerprint: bytes, media: UUID) -> Answer | None:
     """Holds the key for the upload that will be `media`, for two minutes; or returns the answer that it has already.
 
+    Again is fine for the upload that holds it.
+
     KeyReused where another body came under it, UploadRunning where an upload holds it.
     """
     held = await connection.fetchval(
@@ -27,7 +29,7 @@ async def claim(connection: Connection, user: int, key: str, fingerprint: bytes,
         values ($1, $2, $3, $4, now() + $5, now() + $6)
         on conflict (user_id, key) do update
            set fingerprint = $3, media_id = $4, answer = null, held_until = now() + $5, expires_at = now() + $6
-         where k.expires_at <= now() or (k.answer is null and k.held_until <= now())
+         where k.expires_at <= now() or (k.answer is null and (k.held_until <= now() or k.media_id = $4))
         returning 1
         """,
         user, key, fingerprint, media, HELD, KEPT,

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
 
 from chipmunk.db import Connection
-from chipmunk.errors import JobNotCancellable, NotFound
+from chipmunk.errors import Conflict, JobNotCancellable, NotFound
 from chipmunk.ids import new_id
 
 LADDER, PURGE_MEDIA, PURGE_USER = "ladder", "purge_media", "purge_user"
-CANCELLABLE = frozenset({LADDER})
-COLUMNS = "id, kind, state, media_id, user_id, attempts, reason, created_at, started_at, finished_at"
+COPY, MOVE, SCRUB, FETCH, COLLECT = "copy", "move", "scrub", "fetch", "collect"
+KINDS = (LADDER, PURGE_MEDIA, PURGE_USER, COPY, MOVE, SCRUB, FETCH, COLLECT)
+CANCELLABLE = frozenset({LADDER, MOVE, SCRUB, FETCH})
+COLUMNS = "id, kind, state, app_id, media_id, user_id, attempts, reason, payload, progress, created_at, started_at, finished_at"
 KEPT_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """`payload` is what it was given, `progress` how far it has come, in the words of its kind."""
+
     id: UUID
     kind: str
     state: str
+    app_id: int | None
     media_id: UUID | None
     user_id: int | None
     attempts: int
     reason: str | None
+    payload: dict[str, Any]
+    progress: dict[str, Any] | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -52,31 +61,49 @@ def _job(row: object) -> Job:
 
 
 async def enqueue(
-    connection: Connection, kind: str, *, app: int, user: int | None = None, media: UUID | None = None
+    connection: Connection,
+    kind: str,
+    *,
+    app: int | None,
+    user: int | None = None,
+    media: UUID | None = None,
+    payload: Mapping[str, Any] | None = None,
 ) -> UUID:
-    """Makes a job that starts when the caller's transaction commits, and never if it does not."""
+    """Makes a job that starts when the caller's transaction commits, and never if it does not. The operator's belong to
+    no `app`."""
     job = new_id()
     await connection.execute(
-        "insert into jobs (id, app_id, user_id, media_id, kind) values ($1, $2, $3, $4, $5)",
-        job,
-        app,
-        user,
-        media,
-        kind,
-    )
+        "insert into jobs (id, app_id, user_id, media_id, kind, payload) values ($1, $2, $3, $4, $5, $6)",
+        job, app, user, media, kind, payload or {},
+    )  # fmt: skip
     await _enter(connection, kind, job)
     return job
 
 
-async def get(connection: Connection, app: int, job: UUID, user: int | None) -> Job:
-    """The app's job (started by `user`, where given), or NotFound."""
+async def get(connection: Connection, app: int | None, job: UUID, user: int | None) -> Job:
+    """The app's job (started by `user`, where given), any job for the operator (`app` None), or NotFound."""
     row = await connection.fetchrow(
-        f"select {COLUMNS} from jobs where id = $1 and app_id = $2 and ($3::bigint is null or user_id = $3)",
+        f"""
+        select {COLUMNS} from jobs
+        where id = $1 and ($2::integer is null or app_id = $2) and ($3::bigint is null or user_id = $3)
+        """,
         job, app, user,
     )  # fmt: skip
     if row is None:
         raise NotFound("There is no such job.", job=job.hex)
     return _job(row)
+
+
+async def enqueue_once(
+    connection: Connection, kind: str, *, app: int | None, user: int | None = None, payload: Mapping[str, Any]
+) -> UUID:
+    """As `enqueue`; Conflict, which names it, where such a job about the same has not ended. The caller holds a lock."""
+    running = await connection.fetchval(
+        "select id from jobs where kind = $1 and state in ('queued', 'running') and payload @> $2 limit 1", kind, payload
+    )
+    if running is not None:
+        raise Conflict("This is being done already.", job=running.hex)
+    return await enqueue(connection, kind, app=app, user=user, payload=payload)
 
 
 async def start(connection: Connection, job: UUID) -> Job | None:
@@ -89,6 +116,14 @@ async def start(connection: Connection, job: UUID) -> Job | None:
         job,
     )
     return None if row is None else _job(row)
+
+
+async def advance(connection: Connection, job: UUID, progress: Mapping[str, Any]) -> bool:
+    """Notes how far a running job has come; False where it has been ended, so that its work should."""
+    done = await connection.fetchval(
+        "update jobs set progress = $2 where id = $1 and state = 'running' returning 1", job, progress
+    )
+    return done is not None
 
 
 async def hand_back(connection: Connection, job: UUID) -> None:
@@ -133,7 +168,7 @@ async def enqueue_lost(connection: Connection, after: timedelta) -> int:
     return len(rows)
 
 
-async def cancel(connection: Connection, app: int, job: UUID, user: int | None) -> Job:
+async def cancel(connection: Connection, app: int | None, job: UUID, user: int | None) -> Job:
     """Cancels a job that has not ended and may be cancelled, or raises JobNotCancellable."""
     found = await get(connection, app, job, user)
     if found.kind not in CANCELLABLE or found.state not in ("queued", "running"):

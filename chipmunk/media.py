@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from chipmunk import events, jobs, quotas
+from chipmunk.backends import LOCAL
 from chipmunk.db import Connection
 from chipmunk.errors import Forbidden, NotFound
 from chipmunk.ids import new_id
@@ -17,7 +18,7 @@ Blob = bytes  # a media has a field named bytes
 
 COLUMNS = """
     m.id, m.app_id, m.owner_id, o.name as owner, m.state, m.reason, m.kind, m.mime, m.filename, m.width, m.height,
-    m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.tags, m.created_at, m.job_id, s.token,
+    m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.tags, m.origin, m.created_at, m.job_id, s.token,
     array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name)
 """
 SOURCE = """
@@ -34,7 +35,10 @@ SEEN_BY = """
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A stored media. `rungs` holds `{quality, width, height, bytes}`; `token` is its standing link's."""
+    """A stored media. `rungs` holds `{quality, width, height, bytes}`; `token` is its standing link's.
+
+    `origin` is `{url, page}` of one that was fetched.
+    """
 
     id: UUID
     app_id: int
@@ -54,6 +58,7 @@ class Media:
     square: bool
     rungs: list[dict[str, int]]
     tags: dict[str, Any]
+    origin: dict[str, Any] | None
     created_at: datetime
     job_id: UUID | None
     token: UUID | None
@@ -79,6 +84,8 @@ class New:
     rungs: list[dict[str, int]]
     tags: dict[str, Any]
     flow_ids: tuple[int, ...]
+    origin: dict[str, Any] | None = None
+    token: UUID | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -91,7 +98,7 @@ def _media(row: object) -> Media:
 
 async def insert(connection: Connection, new: New, *, climbing: bool) -> Media:
     """Stores the row, its standing link and its flows; where it is `climbing`, its ladder job too."""
-    job, token = None, random_identifier()
+    job, token = None, new.token or random_identifier()
     state = "processing" if climbing else "ready"
     if climbing:
         job = await jobs.enqueue(connection, jobs.LADDER, app=new.app_id, user=new.owner_id, media=new.id)
@@ -99,8 +106,8 @@ async def insert(connection: Connection, new: New, *, climbing: bool) -> Media:
         """
         with stored as (
             insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes,
-                               sha256, placeholder, square, rungs, tags, job_id)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                               sha256, placeholder, square, rungs, tags, job_id, origin)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21)
             returning id, owner_id, created_at),
         linked as (
             insert into links (id, token, media_id, audience, original)
@@ -113,12 +120,12 @@ async def insert(connection: Connection, new: New, *, climbing: bool) -> Media:
         """,
         new.id, new.app_id, new.owner_id, state, new.kind, new.mime, new.filename, new.width, new.height, new.bytes,
         new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, job, new_id(), token,
-        list(new.flow_ids),
+        list(new.flow_ids), new.origin,
     )  # fmt: skip
     owner, created_at, flows = row
     return Media(
         new.id, new.app_id, new.owner_id, owner, state, None, new.kind, new.mime, new.filename, new.width, new.height,
-        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, created_at, job,
+        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, new.origin, created_at, job,
         token, flows,
     )  # fmt: skip
 
@@ -148,6 +155,24 @@ async def find(connection: Connection, media: UUID) -> Media | None:
     """The media in whatever state, whoever's it is: for the worker."""
     row = await connection.fetchrow(f"select {COLUMNS} from {SOURCE} where m.id = $1", media)
     return None if row is None else _media(row)
+
+
+async def home(connection: Connection, media: UUID) -> int:
+    """The backend that serves the media."""
+    found: int = await connection.fetchval("select coalesce(home, $2) from media where id = $1", media, LOCAL)
+    return found
+
+
+async def is_public(connection: Connection, media: UUID) -> bool:
+    """Whether a flow of the media is public."""
+    found: bool = await connection.fetchval(
+        """
+        select exists (select from flow_media x join flows f on f.id = x.flow_id
+                       where x.media_id = $1 and f.visibility = 'public')
+        """,
+        media,
+    )
+    return found
 
 
 async def lock(connection: Connection, media: UUID) -> Media | None:

@@ -84,6 +84,21 @@ RUNG_BYTES = Metric("counter", "chipmunk_rung_bytes_total", "Bytes of renditions
 JOBS = Metric("counter", "chipmunk_jobs_total", "Attempts at jobs, by kind and outcome.", "kind", "outcome")
 JOB_SECONDS = Metric("histogram", "chipmunk_job_seconds", "Time of an attempt at a job, by kind.", "kind")
 QUOTA_REFUSALS = Metric("counter", "chipmunk_quota_refusals_total", "Uploads refused for quota, by code.", "code")
+RATE_LIMITED = Metric(
+    "counter",
+    "chipmunk_rate_limited_total",
+    "Calls refused by rate limits, by subject and class.",
+    "subject_kind",
+    "class",
+)
+UNCOUNTED = Metric("counter", "chipmunk_uncounted_total", "Calls that no rate limit was applied to, for want of Redis.")
+COPIED_BYTES = Metric("counter", "chipmunk_copied_bytes_total", "Bytes of media brought to a backend and verified.")
+COPIES_DAMAGED = Metric(
+    "counter",
+    "chipmunk_copies_damaged_total",
+    "Copies that a scrub found damaged, by whether another could mend them.",
+    "outcome",
+)
 SWEPT = Metric("counter", "chipmunk_swept_total", "What sweeps took away, by kind.", "kind")
 SWEEPS_REFUSED = Metric(
     "counter", "chipmunk_sweeps_refused_total", "Sweeps that found too much orphaned and took nothing."
@@ -92,6 +107,10 @@ SWEEPS_REFUSED = Metric(
 
 JOBS_WAITING = Gauge("chipmunk_jobs_waiting", "Jobs that have not ended, by kind and state.", "kind", "state")
 JOBS_OLDEST = Gauge("chipmunk_jobs_oldest_seconds", "Age of the oldest of them, by kind and state.", "kind", "state")
+COPIES_UNSETTLED = Gauge(
+    "chipmunk_copies_unsettled", "Copies that have to be made or taken away, by backend.", "backend"
+)
+BACKEND_UP = Gauge("chipmunk_backend_up", "Whether a backend passed its last check.", "backend")
 UP = Gauge("chipmunk_up", "Whether a server that this one needs can be reached.", "server")
 
 

@@ -7,7 +7,7 @@ which PostgreSQL serialises. Every change of a reservation changes the user's ro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -83,7 +83,60 @@ async def resize(database: Database, media: UUID, size: int, *, wait: float = WA
                 await _take(connection, user, -more)
             return True
 
-    await _patiently(database, user, more, attempt, wait)
+    await _patiently(database, user, size, attempt, wait)
+
+
+async def extend(connection: Connection, media: UUID, life: timedelta) -> bool:
+    """Keeps an upload's place for so long from now; False where it has none."""
+    kept = await connection.fetchval(
+        "update reservations set expires_at = now() + $2 where id = $1 and expires_at is not null returning 1", media, life
+    )
+    return kept is not None
+
+
+async def merge(
+    database: Database,
+    user: int,
+    parts: Sequence[UUID],
+    media: UUID,
+    size: int,
+    also: Callable[[Connection], Awaitable[bool]],
+    *,
+    wait: float = WAIT_SECONDS,
+) -> bool:
+    """Reserves `size` bytes for `media` in the place of what is reserved for the parts, as `reserve` would.
+
+    `also` is done in the same transaction; where it says no, nothing has happened, and False is returned.
+    """
+    agreed = True
+
+    async def attempt(connection: Connection) -> bool:
+        nonlocal agreed
+        try:
+            async with connection.transaction():
+                await connection.execute("select 1 from users where id = $1 for no key update", user)
+                freed = await connection.fetch(
+                    "delete from reservations where id = any($1::uuid[]) and user_id = $2 returning bytes",
+                    list(parts), user,
+                )  # fmt: skip
+                if not await _take(connection, user, size - sum(row["bytes"] for row in freed)):
+                    raise _Undone
+                await connection.execute(
+                    """
+                    insert into reservations (id, user_id, media_id, bytes, expires_at)
+                    values ($1, $2, $1, $3, now() + $4)
+                    """,
+                    media, user, size, lifetime(size),
+                )  # fmt: skip
+                agreed = await also(connection)
+                if not agreed:
+                    raise _Undone
+        except _Undone:
+            return not agreed
+        return True
+
+    await _patiently(database, user, size, attempt, wait)
+    return agreed
 
 
 async def renew(connection: Connection, user: int, media: UUID) -> int | None:
@@ -108,6 +161,10 @@ async def renew(connection: Connection, user: int, media: UUID) -> int | None:
         media, user, GRACE,
     )  # fmt: skip
     return held
+
+
+class _Undone(Exception):
+    """What a transaction did is not to be."""
 
 
 async def _take(connection: Connection, user: int, size: int) -> bool:

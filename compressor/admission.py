@@ -16,6 +16,7 @@ from chipmunk.errors import (
     TooLarge,
 )
 from chipmunk.posting import Posting
+from chipmunk.rates import Counting
 from compressor import ladder
 from compressor.asking import Asking, Door
 from compressor.parts import Parts
@@ -27,17 +28,21 @@ ESCAPED = 3  # characters of a data URI that stand for one byte, at most (RFC 39
 SPARE_BYTES = 16 * 1024 * 1024  # left free on the disk, whatever is uploaded
 
 
-async def admit(parts: Parts, asking: Asking) -> Posting:
-    """Lets the caller upload for this user into these flows, or says why not."""
+async def admit(parts: Parts, asking: Asking, counting: Counting | None = None) -> Posting:
+    """Lets the caller upload for this user into these flows, or says why not; meanwhile it is counted."""
     given, user, names = asking.given, asking.fields.user, asking.fields.flows or (flows.GENERAL,)
     guards.key_in_browser(given, asking.origin)
     if given.token.startswith(API_KEY) and user is not None:
+        if counting is not None:
+            counting.begin(given, None)
         async with parts.database.connection() as connection:
             found = await posting.by_key(connection, given.token, user, names)
         guards.forgery(asking.method, given, asking.origin, asking.fetch_site, parts.settings.origins)
         return found
     caller = await parts.authenticator.need(parts.database, given, parts.now())
     guards.forgery(asking.method, given, asking.origin, asking.fetch_site, parts.settings.origins)
+    if counting is not None:
+        counting.begin(given, caller.user_id)
     caller.need("upload")
     if caller.kind == "user" and user not in (None, caller.user):
         raise Forbidden("A session uploads for its own user only.", user=user)
@@ -47,14 +52,19 @@ async def admit(parts: Parts, asking: Asking) -> Posting:
         )
 
 
-async def precheck(parts: Parts, asking: Asking) -> UUID | None:
-    """Everything that can be refused before the body is read. Returns the reservation made for it, where one was."""
+async def precheck(parts: Parts, asking: Asking, counting: Counting | None) -> UUID | None:
+    """Everything that can be refused before the body is read. Returns the reservation made for it, where one was.
+
+    `counting` is None where the upload has been counted before.
+    """
     began = parts.prechecks.now()
-    admitted = await admit(parts, asking)
+    admitted = await admit(parts, asking, counting)
+    if counting is not None:
+        await counting.end()
     if admitted.user is None and asking.door == "raw":
         raise BadRequest("With an API key the query names the user.")
     length = _length(parts, asking)
-    _room(parts, length)
+    room(parts, length)
     if admitted.user is None:
         return None
     if asking.key is not None:
@@ -87,7 +97,7 @@ def _length(parts: Parts, asking: Asking) -> int:
     return asking.length
 
 
-def _room(parts: Parts, length: int) -> None:
-    """The kernel knows it by heart: to ask in a thread would cost a hundred times what asking does."""
+def room(parts: Parts, length: int) -> None:
+    """DiskFull where so much does not fit. The kernel knows it by heart: to ask in a thread would cost a hundred times what asking does."""
     if shutil.disk_usage(parts.settings.store_dir).free < length + SPARE_BYTES:
         raise DiskFull()

@@ -30,7 +30,7 @@ from chipmunk.operations import answers
 from compressor import asking, filenames, purge
 from compressor.admission import admit, precheck
 from compressor.asking import Asking
-from compressor.doors import data_uri, multipart, raw
+from compressor.doors import data_uri, from_url, multipart, raw
 from compressor.ingest import Stored, Upload, ingest
 from compressor.parts import Parts, assembled
 from compressor.waiting import climbed
@@ -44,8 +44,10 @@ async def livez(_: Request) -> Response:
 
 async def check(request: Request) -> Response:
     """nginx asks before it reads a body. It knows 204 and 403 alone, so a refusal's true status travels in headers."""
+    parts = _parts(request)
     try:
-        ticket = await precheck(_parts(request), asking.of_precheck(asgi.headers(request.scope)))
+        asked = asking.of_precheck(asgi.headers(request.scope))
+        ticket = await precheck(parts, asked, parts.limiter.counting(request.scope, "uploads"))
     except Problem as e:
         _count_refusal(e)
         metrics.UPLOADS.labels("precheck", e.code).inc()
@@ -88,13 +90,17 @@ async def upload(request: Request) -> Response:
 async def _received(parts: Parts, asked: Asking, request: Request) -> tuple[Upload, Stored]:
     """Takes the body in by its door and ingests it. What nginx has not checked before is checked here."""
     checked = asked.spool is not None or asked.ticket is not None
-    ticket = asked.ticket if checked else await precheck(parts, asked)
+    counting = None if asked.counted else parts.limiter.counting(request.scope, "uploads")
+    ticket = asked.ticket if checked else await precheck(parts, asked, counting)
     try:
         async with parts.inbox.folder() as folder:
             arrived = await DOORS[asked.door](parts.settings, parts.inbox, asked, request.stream(), folder)
             joined = asked.with_body(arrived.fields)
             taken = await _upload(parts, joined, folder, arrived.length, ticket)
-            stored = await ingest(parts, taken)
+            if arrived.url is None:
+                stored = await ingest(parts, taken)
+            else:
+                taken, stored = await from_url.take(parts, taken, arrived.url)
             if ticket is not None and not stored.replayed:
                 parts.settled.add(ticket)
             return taken, stored
@@ -141,6 +147,7 @@ async def delete(request: Request) -> Response:
     guards.key_in_browser(given, origin)
     caller = await parts.authenticator.need(parts.database, given, parts.now())
     guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
+    await parts.limiter.count(request.scope, "calls", given, caller.user_id)
     caller.need("manage")
     if identifier is None:
         raise NotFound("There is no such media.")

@@ -44,7 +44,10 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A request for an upload. `length` is the body's, None where it is not said; `ticket` and `spool` are nginx's."""
+    """A request for an upload. `length` is the body's, None where it is not said.
+
+    `ticket`, `spool` and `counted`, whether a pre-check has counted it, are nginx's.
+    """
 
     method: str
     door: Door
@@ -59,6 +62,7 @@ class Asking:
     wait: int | None
     ticket: UUID | None = None
     spool: str | None = None
+    counted: bool = False
 
     def with_body(self, fields: Fields) -> Asking:
         return replace(self, fields=self.fields.joined(fields))
@@ -85,7 +89,7 @@ def of_upload(headers: Mapping[str, str], method: str, query: str) -> Asking:
     """What comes to a door, by way of nginx or not."""
     asking = _asking(headers, method, query, cookie(dict(headers), COOKIE))
     ticket, spool = headers.get("x-ticket") or "", headers.get("x-spool") or None
-    return replace(asking, ticket=ids.parse_id(ticket), spool=spool)
+    return replace(asking, ticket=ids.parse_id(ticket), spool=spool, counted=bool(headers.get("x-counted")))
 
 
 def _asking(headers: Mapping[str, str], method: str, query: str, session: str | None) -> Asking:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from uuid import UUID
 
-from chipmunk import ids, jobs, media, metrics, quotas
+from chipmunk import copies, ids, jobs, media, metrics, quotas
 from chipmunk.db import Connection
 from chipmunk.errors import CorruptImage
 from chipmunk.jobs import Job
@@ -39,7 +39,14 @@ async def climb(parts: Parts, job: Job) -> None:
                 return
             await asyncio.to_thread(_move_in, out, folder, [r["quality"] for r in rungs])
             await media.climbed(connection, locked, rungs)
+            await _bring(connection, locked)
     metrics.count_rungs(rungs)
+
+
+async def _bring(connection: Connection, found: Media) -> None:
+    """Its files are complete: has them brought to where they are to lie."""
+    if await copies.unsettled(connection, found.id):
+        await jobs.enqueue(connection, jobs.COPY, app=found.app_id, user=found.owner_id, media=found.id)
 
 
 async def _make(parts: Parts, found: Media, original: Path, out: Path, cap: int) -> list[dict[str, int]]:
@@ -76,6 +83,7 @@ async def give_up(parts: Parts, connection: Connection, identifier: UUID, reason
     await media.failed(connection, identifier, reason)
     kept = await media.lock(connection, identifier)
     if kept is not None and kept.state == "failed":
+        await _bring(connection, kept)
         await asyncio.to_thread(_keep_only, parts.store.path(ids.folder(identifier)), kept)
 
 

@@ -13,12 +13,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from chipmunk import idempotency, ids, media, metrics, quotas
-from chipmunk.errors import EmptyFile, TooLarge, Unavailable, UnknownFlow, Unsupported
+from chipmunk import backends, copies, idempotency, ids, jobs, media, metrics, quotas
+from chipmunk.db import Connection
+from chipmunk.errors import EmptyFile, TooLarge, Unavailable, UnknownFlow
 from chipmunk.flows import Flow
 from chipmunk.idempotency import Answer
 from chipmunk.operations import answers
@@ -36,7 +38,8 @@ LARGE_BYTES = 1024 * 1024
 class Upload:
     """A body that has arrived, as the file `0` of a folder of its own, and all that was said about it.
 
-    `held` is what its ticket has reserved, where that is known without asking.
+    `held` is what its ticket has reserved, where that is known without asking; `fingerprint` what makes it the same
+    under its key, where that was said before it came. `origin` and `token` are the media's; `job` ends when it is one.
     """
 
     folder: Path
@@ -48,10 +51,18 @@ class Upload:
     ticket: UUID | None
     held: int | None
     key: str | None
+    fingerprint: bytes | None = None
+    origin: dict[str, Any] | None = None
+    token: UUID | None = None
+    job: UUID | None = None
 
     @property
     def original(self) -> Path:
         return self.folder / ORIGINAL
+
+
+class JobEnded(Exception):
+    """The job that brought the upload was ended before it could be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,7 @@ async def _ingested(parts: Parts, upload: Upload, synced: Future[None] | None) -
     with disk():
         kind, sha256 = await asyncio.to_thread(_read, parts, upload)
     size = upload.length + ladder.still_cap(upload.length)
-    fingerprint = _fingerprint(upload, sha256)
+    fingerprint = upload.fingerprint or _fingerprint(upload, sha256)
     place = Place(upload.user, upload.length, size, upload.ticket, upload.held)
     async with holding(parts, place, upload.key, fingerprint) as hold:
         if hold.answer is not None:
@@ -114,24 +125,9 @@ async def _ingested(parts: Parts, upload: Upload, synced: Future[None] | None) -
 def _read(parts: Parts, upload: Upload) -> tuple[sniff.Kind, bytes]:
     """What the content is, or Unsupported, and its SHA-256."""
     with upload.original.open("rb") as file:
-        kind = _recognised(parts, upload, file.read(sniff.HEAD_BYTES))
+        kind = sniff.recognised(file.read(sniff.HEAD_BYTES), upload.filename, parts.settings.allowed_types)
         file.seek(0)
         return kind, hashlib.file_digest(file, "sha256").digest()
-
-
-def _recognised(parts: Parts, upload: Upload, head: bytes) -> sniff.Kind:
-    """What the content says that it is, or Unsupported; a further type where the settings allow it."""
-    found = sniff.sniff(head)
-    if found is not None:
-        return found
-    other = sniff.guess_other(head, upload.filename or "")
-    if not _allowed(parts.settings.allowed_types, other.mime):
-        raise Unsupported()
-    return other
-
-
-def _allowed(types: tuple[str, ...], mime: str) -> bool:
-    return not {"*/*", f"{mime.partition('/')[0]}/*", mime}.isdisjoint(types)
 
 
 def _fingerprint(upload: Upload, sha256: bytes) -> bytes:
@@ -167,17 +163,24 @@ def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extensio
         rungs=[{"quality": r.quality, "width": r.width, "height": r.height, "bytes": r.bytes} for r in begun.rungs],
         tags=begun.tags,
         flow_ids=tuple(f.key for f in upload.flows),
+        origin=upload.origin,
+        token=upload.token,
     )
 
 
 async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, climbing: bool, size: int) -> Answer:
     """The one transaction that makes it a media. Where its outcome was lost with the connection, finds it out."""
     kept = size - new.total_bytes if climbing else 0
+    elsewhere = await parts.stores.elsewhere()
     try:
         async with parts.database.transaction() as connection:
             if not await quotas.settle(connection, upload.user, new.id, new.total_bytes, kept, 1):
                 raise Unavailable("The upload lost its place; send it again.")
+            if upload.job is not None and not await jobs.end(connection, upload.job, "completed"):
+                raise JobEnded
             answer = answers.media(await media.insert(connection, new, climbing=climbing), parts.links)
+            if elsewhere and await _placed(parts, connection, new) and not climbing:
+                await jobs.enqueue(connection, jobs.COPY, app=new.app_id, user=new.owner_id, media=new.id)
             if upload.key is not None:
                 await idempotency.answer(connection, upload.user, upload.key, new.id, answer)
     except asyncpg.ForeignKeyViolationError:
@@ -186,3 +189,9 @@ async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, clim
         if not await hold.committed():
             raise
     return answer
+
+
+async def _placed(parts: Parts, connection: Connection, new: media.New) -> bool:
+    """Says where the media is to lie, as its first flow wants it; whether it has to be brought there."""
+    wanted = await backends.wanted(connection, new.flow_ids[0], pinned=bool(parts.settings.backends))
+    return await copies.place(connection, new.id, wanted)

@@ -11,13 +11,18 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from chipmunk.addresses import Allowed
 from chipmunk.config import Settings
 from chipmunk.credentials import Authenticator
 from chipmunk.db import Database, opened
 from chipmunk.jwt import verifier
+from chipmunk.rates import Limiter
 from chipmunk.signing import Seal
 from chipmunk.storage.local import LocalStore
+from chipmunk.stores import Stores
+from chipmunk.stores import opened as opened_stores
 from compressor.decoders import Decoders
+from compressor.fetch import Fetcher
 from compressor.inbox import Inbox
 from compressor.prechecks import Prechecks
 
@@ -51,8 +56,11 @@ class Parts:
     inbox: Inbox
     decoders: Decoders
     authenticator: Authenticator
+    limiter: Limiter
     links: Seal
     redis: Any
+    stores: Stores
+    fetcher: Fetcher
     settled: Settled = field(default_factory=Settled)
     prechecks: Prechecks = field(default_factory=Prechecks)
 
@@ -67,16 +75,23 @@ async def assembled(settings: Settings, *, plain: bool = False) -> AsyncIterator
         settings.redis_url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS, retry=None
     )
     try:
-        async with opened(settings, most=CONNECTIONS, plain=plain) as database, Decoders(settings) as decoders:
+        async with (
+            opened(settings, most=CONNECTIONS, plain=plain) as database,
+            Decoders(settings) as decoders,
+            opened_stores(settings, database, settings.store_dir) as stores,
+        ):
             yield Parts(
                 settings=settings,
                 database=database,
-                store=LocalStore(settings.store_dir),
+                store=stores.local,
+                stores=stores,
                 inbox=Inbox(settings.store_dir, settings.spool_dir),
                 decoders=decoders,
                 authenticator=Authenticator(settings, Seal(settings.secret_keys, "session"), verifier(settings)),
+                limiter=Limiter(redis, settings),
                 links=Seal(settings.secret_keys, "link"),
                 redis=redis,
+                fetcher=Fetcher(settings.fetch_seconds, Allowed.parse(settings.fetch_allow)),
             )
     finally:
         await redis.aclose()

@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 import structlog
 
-from chipmunk import ids, jobs, media, users
+from chipmunk import copies, ids, jobs, media, users
 from chipmunk.errors import Problem
 from chipmunk.jobs import Job
+from chipmunk.storage import StoreUnavailable
+from compressor import placing
 from compressor.inbox import DiskFailed, disk
 from compressor.parts import Parts
 
 BATCH = 100
+PATIENCE_SECONDS = 2.0
 log = structlog.get_logger()
 
 
 async def bytes_of(parts: Parts, identifier: UUID) -> None:
-    """Takes a deleted media's folder, then its row. Again is fine, also at the same time."""
+    """Takes a deleted media's folder, its copies elsewhere, then its row. Again is fine, also at the same time.
+
+    StoreUnavailable where a store is not to be had; then its row stays, and has it tried again.
+    """
     with disk():
         await parts.store.delete(f"{ids.folder(identifier)}/")
+    async with parts.database.connection() as connection:
+        rows = await copies.of_media(connection, identifier)
+    failure: Problem | None = None
+    for row in rows:
+        try:
+            await placing.remove(parts, row)
+        except StoreUnavailable as e:
+            failure = failure or e
+            continue
+        async with parts.database.transaction() as connection:
+            await copies.forget(connection, identifier, row.backend)
+    if failure is not None:
+        raise failure
     async with parts.database.transaction() as connection:
         await media.purge(connection, identifier)
 
 
 async def now(parts: Parts, identifier: UUID, job: UUID) -> None:
-    """Purges before the caller is answered; where that fails, the job does it."""
+    """Purges before the caller is answered; where that fails or takes long, the job does it."""
     try:
-        await bytes_of(parts, identifier)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await bytes_of(parts, identifier)
         async with parts.database.connection() as connection:
             await jobs.end(connection, job, "completed")
-    except (Problem, DiskFailed):
+    except (Problem, DiskFailed, TimeoutError):
         log.warning("media not purged yet; its job will", media=identifier.hex, job=job.hex)
 
 

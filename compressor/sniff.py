@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from chipmunk.errors import Unsupported
 
 HEAD_BYTES = 4096
 
@@ -79,6 +82,17 @@ def _is_mpeg_audio(head: bytes) -> bool:
         return False
     version, layer, rate, sampling = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4, head[2] >> 2 & 3
     return version != 1 and layer == 1 and rate not in (0, 15) and sampling != 3
+
+
+def recognised(head: bytes, filename: str | None, further: Sequence[str]) -> Kind:
+    """What the content says that it is, or Unsupported; one of the `further` types where it is no format of ours."""
+    found = sniff(head)
+    if found is not None:
+        return found
+    other = guess_other(head, filename or "")
+    if {"*/*", f"{other.mime.partition('/')[0]}/*", other.mime}.isdisjoint(further):
+        raise Unsupported()
+    return other
 
 
 OTHERS: tuple[tuple[bytes, str], ...] = (

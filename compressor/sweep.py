@@ -13,14 +13,32 @@ from pathlib import Path
 
 import structlog
 
-from chipmunk import events, heartbeats, idempotency, jobs, links, media, metrics, quotas, sessions, users
+from chipmunk import (
+    backends,
+    copies,
+    events,
+    heartbeats,
+    idempotency,
+    jobs,
+    links,
+    media,
+    media_keys,
+    metrics,
+    quotas,
+    sessions,
+    users,
+)
 from chipmunk.db import Connection
-from chipmunk.errors import Unavailable
+from chipmunk.errors import Problem, Unavailable
+from chipmunk.storage import Checking
+from chipmunk.vault import CannotOpen
 from compressor import climb
 from compressor.inbox import disk
 from compressor.orphans import Orphans
 from compressor.parts import Parts
 
+CHECK_SECONDS = 10.0
+ANEW = 1000
 LOCK = 0x7377_6565  # "swee"
 HOUR = 3600.0
 log = structlog.get_logger()
@@ -65,7 +83,16 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Everything once. What fails is tried again at the next sweep, and keeps nothing else from being done."""
-        for step in (self._rows, self._jobs, self._stranded, self._uploads, self._spool, self._folders, self._emptied):
+        for step in (
+            self._rows,
+            self._jobs,
+            self._backends,
+            self._stranded,
+            self._uploads,
+            self._spool,
+            self._folders,
+            self._emptied,
+        ):
             try:
                 await step()
             except Unavailable:
@@ -92,7 +119,32 @@ class Sweeper:
         async with self._parts.database.transaction() as connection:
             _count("purges", await media.enqueue_purges(connection) + await users.enqueue_purges(connection))
         async with self._parts.database.transaction() as connection:
+            _count("copies", await copies.enqueue_unsettled(connection))
+        async with self._parts.database.transaction() as connection:
             _count("lost_jobs", await jobs.enqueue_lost(connection, timedelta(seconds=self._pace.lost)))
+
+    async def _backends(self) -> None:
+        """Looks whether each can be used, and puts what older master keys have sealed under the newest."""
+        known = await self._parts.stores.known()
+        await asyncio.gather(*(self._check(key) for key in known))
+        if len(known) > 1:
+            async with self._parts.database.transaction() as connection:
+                anew = await media_keys.seal_anew(connection, self._parts.stores.vault, ANEW)
+                anew += await media_keys.seal_secrets_anew(connection, self._parts.stores.vault)
+            _count("sealed_anew", anew)
+
+    async def _check(self, key: int) -> None:
+        reason = None
+        try:
+            store = await self._parts.stores.store(key)
+            if isinstance(store, Checking):
+                await asyncio.wait_for(store.check(), CHECK_SECONDS)
+        except (Problem, CannotOpen, TimeoutError) as e:
+            reason = e.detail if isinstance(e, Problem) else "It does not answer in time."
+            reason = "Its secret cannot be opened." if isinstance(e, CannotOpen) else reason
+            self._parts.stores.failed(key)
+        async with self._parts.database.connection() as connection:
+            await backends.note_health(connection, key, reason)
 
     async def _stranded(self) -> None:
         async with self._parts.database.connection() as connection:

@@ -57,6 +57,7 @@ CALL = """\
       proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
       proxy_set_header X-Request-Id $request_id; proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $outer_scheme; proxy_set_header X-Ticket ""; proxy_set_header X-Spool "";
+      proxy_set_header X-Counted "";
       proxy_connect_timeout 1s; proxy_send_timeout 10s; proxy_read_timeout 90s; proxy_next_upstream {next};
       add_header X-Request-Id $request_id always;{cors}"""
 
@@ -83,6 +84,8 @@ UPLOAD = """\
       auth_request_set $refused_status $upstream_http_x_status;
       auth_request_set $refused_problem $upstream_http_x_problem;
       auth_request_set $refused_retry $upstream_http_x_retry_after;
+      auth_request_set $rate $upstream_http_ratelimit;
+      auth_request_set $rate_policy $upstream_http_ratelimit_policy;
       error_page 403 = $refusal; recursive_error_pages on;
       error_page 401 @401; error_page 404 @404; error_page 413 @413; error_page 429 @429;
       auth_request_set $checked $upstream_status;
@@ -90,10 +93,13 @@ UPLOAD = """\
       proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
       proxy_set_header X-Request-Id $request_id; proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $outer_scheme; proxy_set_header Expect ""; proxy_set_header X-Ticket $ticket;
+      proxy_set_header X-Counted $rate;
       proxy_connect_timeout 1s; proxy_send_timeout 60s; proxy_read_timeout 300s; proxy_next_upstream off;
-      add_header X-Request-Id $request_id always;"""
+      add_header X-Request-Id $request_id always;
+      add_header RateLimit $rate always; add_header RateLimit-Policy $rate_policy always;"""
 
 REQUEST_ID = "add_header X-Request-Id $request_id always;"
+RATE = "add_header RateLimit $rate always; add_header RateLimit-Policy $rate_policy always;"
 
 # Pages of allowed origins may read answers, refusals among them; a preflight is answered here.
 CORS = (
@@ -105,7 +111,9 @@ CORS = (
     " add_header Access-Control-Allow-Headers $allowed_headers always;"
     " add_header Access-Control-Max-Age $allowed_seconds always;"
 )
-EXPOSED = "Location, Retry-After, Allow, X-Request-Id, Preference-Applied, Idempotent-Replayed"
+EXPOSED = (
+    "Location, Retry-After, Allow, X-Request-Id, Preference-Applied, Idempotent-Replayed, RateLimit, RateLimit-Policy"
+)
 CORS_MAPS = """\
   map $http_origin $allowed_origin {{ default ""; {origins} }}
   map $allowed_origin $allowed_credentials {{ "" ""; default true; }}
@@ -241,10 +249,10 @@ def _named(problem: type[Problem], cors: str) -> str:
 
 def _refusal(problem: type[Problem], cors: str) -> str:
     """Two steps, since only an error_page with a number keeps nginx from saying 100 Continue first."""
-    n = problem.status
+    n, headers = problem.status, f"{_headers(problem, '$refused_retry')} {REQUEST_ID} {RATE} {cors}"
     return (
         f"    location @refused_{n} {{ recursive_error_pages on; error_page {n} ={n} @problem_{n}; return {n}; }}\n"
-        f"    location @problem_{n} {{ {_headers(problem, '$refused_retry')} {REQUEST_ID} {cors} return {n} $refused_problem; }}"
+        f"    location @problem_{n} {{ {headers} return {n} $refused_problem; }}"
     )
 
 

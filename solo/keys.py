@@ -13,6 +13,7 @@ FILES = {
     "api_key": ("api.key", "cmk_"),
     "operator_key": ("operator.key", "cmo_"),
     "secret_keys": ("secret.keys", ""),
+    "master_keys": ("master.keys", ""),
 }
 
 
@@ -28,7 +29,7 @@ def with_keys(settings: Settings) -> tuple[Settings, dict[str, str]]:
         values[field] = (folder / name).read_text().strip()
         if not values[field]:
             raise Refusal(f"{folder / name} is empty: restore it, or remove it to have a new key made.")
-    words = {"secret_keys": tuple(values["secret_keys"].split(","))} if "secret_keys" in values else {}
+    words = {field: tuple(values[field].split(",")) for field in ("secret_keys", "master_keys") if field in values}
     return settings.model_copy(update={**values, **words}), fresh
 
 

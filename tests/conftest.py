@@ -13,6 +13,9 @@ import pytest
 
 from chipmunk.migrate import apply
 from tests.harness import Solo, System, scratch
+from tests.servers.fixtures import rgw
+
+__all__ = ["rgw"]
 
 NUMBERS = count(1)
 

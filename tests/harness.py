@@ -102,7 +102,7 @@ class System(Solo):
         self.port = int(str(settings.get("port") or free_port()))
         super().__init__("run", data_dir, **{**settings, "port": self.port})
         self.wait_for("Chipmunk is ready")
-        keys = {name: self._key(name) for name in ("api.key", "operator.key", "secret.keys")}
+        keys = {name: self._key(name) for name in ("api.key", "operator.key", "secret.keys", "master.keys")}
         self.url = f"http://127.0.0.1:{self.port}"
         self.api_key = str(settings.get("api_key") or keys["api.key"])
         self.operator_key = str(settings.get("operator_key") or keys["operator.key"])
@@ -110,6 +110,7 @@ class System(Solo):
         environ |= {"CHIPMUNK_DATA_DIR": str(data_dir), "CHIPMUNK_PORT": str(self.port)}
         environ |= {"CHIPMUNK_API_KEY": self.api_key, "CHIPMUNK_OPERATOR_KEY": self.operator_key}
         environ.setdefault("CHIPMUNK_SECRET_KEYS", keys["secret.keys"])
+        environ.setdefault("CHIPMUNK_MASTER_KEYS", keys["master.keys"])
         self.settings = with_servers(config.load(environ))
 
     def _key(self, name: str) -> str:

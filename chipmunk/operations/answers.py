@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from chipmunk.backend_fields import OPTIONS
+from chipmunk.backends import LOCAL, Backend, Placed
+from chipmunk.copies import Copy
 from chipmunk.flows import Flow
 from chipmunk.jobs import Job
 from chipmunk.links import Link
@@ -17,7 +20,7 @@ from chipmunk.users import User
 
 Answer = dict[str, Any]
 
-OWNERS_OWN = ("reason", "total_bytes", "sha256", "job")
+OWNERS_OWN = ("reason", "total_bytes", "sha256", "origin", "job")
 
 
 def when(moment: datetime | None) -> str | None:
@@ -58,6 +61,7 @@ def media(found: Media, links: Seal) -> Answer:
         "placeholder": None if found.placeholder is None else b64encode(found.placeholder).decode(),
         "rungs": found.rungs,
         "tags": found.tags,
+        "origin": found.origin,
         "flows": found.flows,
         "url": None if found.token is None else f"/{links.sign(found.token)}/",
         "created_at": when(found.created_at),
@@ -74,6 +78,15 @@ def shared_media(found: Media, links: Seal, flows: Set[str]) -> Answer:
     return {**answer, "flows": [f for f in found.flows if f in flows]}
 
 
+def stored(rows: Sequence[Copy], backends: Mapping[int, Backend]) -> Answer:
+    """Where a media lies, and the CID under which anyone can have it, where there is one."""
+    places = [(c.backend, c.role, c.state) for c in rows] or [(LOCAL, "primary", "stored")]
+    return {
+        "stored": [{"backend": backends[b].id, "role": role, "state": state} for b, role, state in places],
+        "cid": next((c.cid for c in rows if c.cid), None),
+    }
+
+
 def link(found: Link, links: Seal) -> Answer:
     return {
         "id": found.id.hex,
@@ -86,13 +99,36 @@ def link(found: Link, links: Seal) -> Answer:
     }
 
 
-def flow(found: Flow) -> Answer:
+def placed(found: Iterable[Placed]) -> list[Answer]:
+    return [{"backend": one.backend, "role": one.role} for one in found]
+
+
+def flow(found: Flow, backends: Iterable[Placed]) -> Answer:
     return {
         "id": found.id,
         "square": found.square,
         "visibility": found.visibility,
         "posting": found.posting,
         "description": found.description,
+        "backends": placed(backends),
+        "created_at": when(found.created_at),
+    }
+
+
+def backend(found: Backend, copies: tuple[int, int]) -> Answer:
+    """`copies`: how many lie there, and how many of them still have to go."""
+    return {
+        "id": found.id,
+        "kind": found.kind,
+        "url": found.url,
+        **{option: found.options.get(option, default) for option, default in OPTIONS[found.kind].items()},
+        "role": found.role,
+        "choosable": found.choosable,
+        "status": {None: "unknown", True: "ok", False: "down"}[found.up],
+        "reason": found.reason,
+        "checked_at": when(found.checked_at),
+        "copies": copies[0],
+        "deletions_waiting": copies[1],
         "created_at": when(found.created_at),
     }
 
@@ -105,6 +141,7 @@ def job(found: Job) -> Answer:
         "attempts": found.attempts,
         "reason": found.reason,
         "media": hexed(found.media_id),
+        "progress": found.progress,
         "created_at": when(found.created_at),
         "started_at": when(found.started_at),
         "finished_at": when(found.finished_at),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
+from chipmunk.backend_fields import Described
+from chipmunk.backend_fields import Role as Purpose
 from chipmunk.ids import NAME
 from chipmunk.sessions import LONGEST_SECONDS
 
@@ -78,6 +81,24 @@ class Link(BaseModel):
     created_at: datetime
 
 
+class Placed(Taken):
+    """A backend and what it is to the flow: the primary serves, a backup stands in for it, an archive only keeps."""
+
+    backend: Name
+    role: Purpose
+
+
+def _one_primary(placed: list[Placed]) -> list[Placed]:
+    if len({one.backend for one in placed}) != len(placed):
+        raise PydanticCustomError("placement", "A backend is named twice")
+    if placed and [one.role for one in placed].count("primary") != 1:
+        raise PydanticCustomError("placement", "Exactly one backend is the primary")
+    return placed
+
+
+Placement = Annotated[list[Placed], Field(max_length=16), AfterValidator(_one_primary)]
+
+
 class FlowFields(Taken):
     """What is left out stays as it is; a new flow gets the defaults."""
 
@@ -85,6 +106,7 @@ class FlowFields(Taken):
     visibility: Visibility = Field("private", description="`public`: anyone may use the standing links.")
     posting: Posting = Field("editors", description="`users`: any user may add their own media.")
     description: Description = ""
+    backends: Placement = Field([], description="Where its media lie from now on; empty: where the operator says.")
 
 
 class Flow(BaseModel):
@@ -93,7 +115,52 @@ class Flow(BaseModel):
     visibility: Visibility
     posting: Posting
     description: str
+    backends: list[Placed] = Field(description="Empty: as the operator says.")
     created_at: datetime
+
+
+class FlowBackends(Taken):
+    """Empty: as the operator says."""
+
+    backends: Placement
+
+
+class MoveFields(Taken):
+    backends: Placement | None = Field(None, description="Left out: to where the flow is to lie already.")
+
+
+class BackendFields(Described):
+    """What is left out stays as it is; a new backend gets the defaults. Which fields there are follows from the URL."""
+
+    unchecked: bool = Field(False, description="Whether to keep it without a look whether it can be used.")
+
+
+class Backend(BaseModel):
+    """Options of its scheme are there, those of others are not; secrets never are."""
+
+    id: Name
+    kind: Literal["local", "s3", "ipfs"]
+    url: str
+    region: str | None = None
+    addressing: Literal["path", "virtual"] | None = None
+    encryption: Literal["", "AES256", "aws:kms"] | None = None
+    kms_key: str | None = None
+    cors: bool | None = None
+    plain: Literal["never", "public"] | None = None
+    role: Purpose | None = Field(description="What it is to flows that name no backends.")
+    choosable: bool
+    status: Literal["ok", "down", "unknown"] = Field(description="As of `checked_at`.")
+    reason: str | None = Field(description="Why it is down.")
+    checked_at: datetime | None
+    copies: int = Field(description="Media of which it has a copy.")
+    deletions_waiting: int = Field(description="Copies that still have to go.")
+    created_at: datetime
+
+
+class StoredAt(BaseModel):
+    backend: Name
+    role: Purpose | None = Field(description="Null: it is on its way out.")
+    state: Literal["wanted", "stored", "damaged"]
 
 
 class MemberFields(Taken):
@@ -121,6 +188,11 @@ class Tags(BaseModel):
     duration_seconds: float | None = None
 
 
+class Origin(BaseModel):
+    url: str = Field(description="What it was fetched from.")
+    page: str | None = Field(description="The page that showed it there.")
+
+
 class Media(BaseModel):
     """What is marked so is for the app and the owner; other members of its flows get neither it nor their other flows."""
 
@@ -139,17 +211,23 @@ class Media(BaseModel):
     placeholder: str | None = Field(description="A thumbhash, in base64.")
     rungs: list[Rung]
     tags: Tags
+    origin: Origin | None = Field(None, description="Of one that was fetched. For the app and the owner.")
     flows: list[Name]
     url: str | None = Field(description="`/<signed id>/` of the standing link; a quality and a slash follow.")
     created_at: datetime
     job: Id | None = Field(None, description="What makes the renditions. For the app and the owner.")
+    stored: list[StoredAt] | None = Field(
+        None, description="Where it lies or is to lie. For the app and the owner, of one media, in no list."
+    )
+    cid: str | None = Field(None, description="Of an original that lies on IPFS unencrypted. Likewise.")
 
 
 class Upload(Taken):
     user: Name | None = Field(None, description="Whose it is; needed with an API key.")
     flow: Name | list[Name] | None = None
     filename: str | None = None
-    data: str = Field(description="Base64, or a `data:` URI.")
+    data: str | None = Field(None, description="Base64, or a `data:` URI.")
+    url: str | None = Field(None, description="Where to fetch it, in place of `data`.")
 
 
 class Form(Taken):
@@ -160,11 +238,12 @@ class Form(Taken):
 
 class Job(BaseModel):
     id: Id
-    kind: Literal["ladder", "purge_media", "purge_user"]
+    kind: Literal["ladder", "purge_media", "purge_user", "copy", "move", "scrub", "fetch", "collect"]
     state: Literal["queued", "running", "completed", "failed", "cancelled"]
     attempts: int
     reason: str | None
     media: Id | None
+    progress: dict[str, int] | None = Field(None, description="How far it has come, where that can be counted.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -22,6 +22,7 @@ NAME: Document = {"type": "string", "pattern": models.NAME_PATTERN}
 IN_PATH: dict[str, Document] = {
     "user": NAME,
     "flow": NAME,
+    "backend": NAME,
     "entrance": {"type": "string"},
     "id": {"type": "string", "description": "The signed id, as a `url` has it."},
     "quality": {"type": "integer", "minimum": 0, "maximum": 6},

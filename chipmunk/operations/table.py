@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from chipmunk import credentials
+from chipmunk import credentials, rates
 from chipmunk import errors as e
 from chipmunk.operations import models as m
 
@@ -21,7 +21,7 @@ class Operation:
     """One call.
 
     `also` are further statuses of success. `who` is for people; `access` is who gets as far as the handler: a user does with `scope`, where one is needed.
-    `problems` are those beyond what `every_problem` adds.
+    `operator`: the operator calls too, of all apps. `problems` are those beyond what `every_problem` adds; `counts` is the rate limit's class.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Operation:
     who: str
     access: Access = "user"
     scope: credentials.Scope | None = None
+    operator: bool = False
     status: int = 200
     also: tuple[int, ...] = ()
     answer: type[BaseModel] | None = None
@@ -40,6 +41,7 @@ class Operation:
     query: tuple[str, ...] = ()
     problems: tuple[type[e.Problem], ...] = ()
     side: Side = "api"
+    counts: rates.Class = "calls"
 
     @property
     def body(self) -> type[BaseModel] | None:
@@ -72,6 +74,8 @@ UPLOAD: tuple[type[e.Problem], ...] = (
 )  # fmt: skip
 JSON = "application/json"
 APP, SELF, SEEN, OWN, ADMIN = "app", "app, self", "app, owner, members of its flows", "app, owner", "app, flow admins"
+OPERATOR, STARTER = "operator", "operator, app, whose media it is about or who started it"
+PLACING: tuple[type[e.Problem], ...] = (e.UnknownBackend, e.BackendsPinned)
 
 USERS = (
     Operation("put_user", "PUT", "/v1/users/{user}", "Make or change a user", APP, "app", also=(201,), answer=m.User, takes=((JSON, m.UserFields),)),
@@ -86,8 +90,8 @@ SESSIONS = (
     Operation("enter", "GET", "/enter/{entrance}", "Log a browser in, once, and send it on", "whoever holds the `enter_url`", "anyone", status=303, also=(200,), kind="text/html", query=("next",)),
 )  # fmt: skip
 MEDIA = (
-    Operation("upload", "POST", "/v1/media", "Upload a file in a form or in JSON", "app, user", scope="upload", status=201, answer=m.Media, takes=(("multipart/form-data", m.Form), (JSON, m.Upload)), query=TO, problems=UPLOAD, side="compressor"),
-    Operation("upload_raw", "PUT", "/v1/media", "Upload a file as the body", "app, user", scope="upload", status=201, answer=m.Media, takes=(("*/*", None),), query=TO, problems=UPLOAD, side="compressor"),
+    Operation("upload", "POST", "/v1/media", "Upload a file in a form or in JSON", "app, user", scope="upload", status=201, answer=m.Media, takes=(("multipart/form-data", m.Form), (JSON, m.Upload)), query=TO, problems=UPLOAD, side="compressor", counts="uploads"),
+    Operation("upload_raw", "PUT", "/v1/media", "Upload a file as the body", "app, user", scope="upload", status=201, answer=m.Media, takes=(("*/*", None),), query=TO, problems=UPLOAD, side="compressor", counts="uploads"),
     Operation("list_media", "GET", "/v1/media", "Media, newest first", SEEN, scope="view", answer=m.Media, a_list=True, query=("user", "flow", *PAGE), problems=(e.NotFound,)),
     Operation("get_media", "GET", "/v1/media/{media}", "A media", SEEN, scope="view", answer=m.Media),
     Operation("delete_media", "DELETE", "/v1/media/{media}", "Delete a media, every byte of it", OWN, scope="manage", status=204, side="compressor"),
@@ -100,7 +104,7 @@ LINKS = (
     Operation("delete_link", "DELETE", "/v1/links/{link}", "Revoke a link", OWN, scope="manage", status=204),
 )  # fmt: skip
 FLOWS = (
-    Operation("put_flow", "PUT", "/v1/flows/{flow}", "Make or change a flow", APP, "app", also=(201,), answer=m.Flow, takes=((JSON, m.FlowFields),), problems=(e.Conflict,)),
+    Operation("put_flow", "PUT", "/v1/flows/{flow}", "Make or change a flow", APP, "app", also=(201,), answer=m.Flow, takes=((JSON, m.FlowFields),), problems=(e.Conflict, *PLACING)),
     Operation("get_flow", "GET", "/v1/flows/{flow}", "A flow", APP, "app", answer=m.Flow),
     Operation("list_flows", "GET", "/v1/flows", "Flows, by name", APP, "app", answer=m.Flow, a_list=True, query=PAGE),
     Operation("delete_flow", "DELETE", "/v1/flows/{flow}", "Delete a flow, none of its media", APP, "app", status=204, problems=(e.Conflict,)),
@@ -110,10 +114,19 @@ FLOWS = (
     Operation("list_members", "GET", "/v1/flows/{flow}/members", "The members of a flow, by name", ADMIN, scope="view", answer=m.Member, a_list=True, query=PAGE),
     Operation("put_member", "PUT", "/v1/flows/{flow}/members/{user}", "Make a user a member, or change the role", ADMIN, scope="manage", also=(201,), answer=m.Member, takes=((JSON, m.MemberFields),)),
     Operation("delete_member", "DELETE", "/v1/flows/{flow}/members/{user}", "Take a member out", ADMIN, scope="manage", status=204),
+    Operation("put_flow_backends", "PUT", "/v1/flows/{flow}/backends", "Say where a flow's media lie from now on", ADMIN, scope="manage", answer=m.FlowBackends, takes=((JSON, m.FlowBackends),), problems=PLACING),
+    Operation("move_flow", "POST", "/v1/flows/{flow}/move", "Bring all media of a flow to where it is to lie", ADMIN, scope="manage", status=202, answer=m.JobStarted, takes=((JSON, m.MoveFields),), problems=(e.Conflict, *PLACING)),
 )  # fmt: skip
 JOBS = (
-    Operation("get_job", "GET", "/v1/jobs/{job}", "A job's state", "app, whose media it is about", scope="view", answer=m.Job),
-    Operation("cancel_job", "DELETE", "/v1/jobs/{job}", "Cancel a job", "app, whose media it is about", scope="manage", answer=m.Job, problems=(e.JobNotCancellable,)),
+    Operation("get_job", "GET", "/v1/jobs/{job}", "A job's state", STARTER, scope="view", operator=True, answer=m.Job),
+    Operation("cancel_job", "DELETE", "/v1/jobs/{job}", "Cancel a job", STARTER, scope="manage", operator=True, answer=m.Job, problems=(e.JobNotCancellable,)),
+)  # fmt: skip
+BACKENDS = (
+    Operation("put_backend", "PUT", "/v1/backends/{backend}", "Add or change a backend", OPERATOR, "operator", also=(201,), answer=m.Backend, takes=((JSON, m.BackendFields),), problems=(e.BadBackend, e.BackendInUse, e.BackendsPinned, e.Conflict)),
+    Operation("get_backend", "GET", "/v1/backends/{backend}", "A backend, and how it is", OPERATOR, "operator", answer=m.Backend),
+    Operation("list_backends", "GET", "/v1/backends", "Backends, by name", OPERATOR, "operator", answer=m.Backend, a_list=True, query=PAGE),
+    Operation("delete_backend", "DELETE", "/v1/backends/{backend}", "Take a backend on which nothing lies", OPERATOR, "operator", status=204, problems=(e.BackendInUse, e.BackendsPinned)),
+    Operation("scrub_backend", "POST", "/v1/backends/{backend}/scrub", "Compare a backend with what should lie there, and mend it", OPERATOR, "operator", status=202, answer=m.JobStarted, problems=(e.Conflict,)),
 )  # fmt: skip
 SERVICE = (
     Operation("healthz", "GET", "/healthz", "Whether everything behind this address can do its work", "anyone", "anyone", answer=m.Health),
@@ -124,7 +137,7 @@ SERVICE = (
 )  # fmt: skip
 
 GROUPS: dict[str, tuple[Operation, ...]] = {
-    "users": USERS, "sessions": SESSIONS, "media": MEDIA, "links": LINKS, "flows": FLOWS, "jobs": JOBS,
+    "users": USERS, "sessions": SESSIONS, "media": MEDIA, "links": LINKS, "flows": FLOWS, "backends": BACKENDS, "jobs": JOBS,
     "service": SERVICE,
 }  # fmt: skip
 OPERATIONS: tuple[Operation, ...] = tuple(o for group in GROUPS.values() for o in group)

@@ -13,10 +13,11 @@ from compressor.inbox import Inbox, write_body
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A file of `length` bytes that lies in its upload's folder."""
+    """A file of `length` bytes that lies in its upload's folder, or that is still to be fetched from `url`."""
 
     length: int
     fields: Fields
+    url: str | None = None
 
 
 async def arrive(inbox: Inbox, asking: Asking, body: AsyncIterator[bytes], target: Path, most: int) -> int:

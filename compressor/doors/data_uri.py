@@ -1,4 +1,7 @@
-"""JSON with the file in it: `{"user", "flow", "filename", "data"}`, as base64 or a `data:` URI (RFC 2397)."""
+"""JSON with the file in it: `{"user", "flow", "filename", "data"}`, as base64 or a `data:` URI (RFC 2397).
+
+In place of `data` it may name a `url`, from which the file is then fetched.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from compressor.asking import Asking, Fields, of_pairs
 from compressor.doors import Arrived
 from compressor.inbox import ORIGINAL, Inbox, write_file
 
-STRINGS = ("user", "filename", "data")
+STRINGS = ("user", "filename", "data", "url")
 
 
 async def take(settings: Settings, inbox: Inbox, asking: Asking, body: AsyncIterator[bytes], folder: Path) -> Arrived:
@@ -31,13 +34,15 @@ async def take(settings: Settings, inbox: Inbox, asking: Asking, body: AsyncIter
 
 
 def _store(text: bytes, target: Path) -> Arrived:
-    fields, data = parse(text)
+    fields, data, url = parse(text)
+    if data is None:
+        return Arrived(0, fields, url)
     write_file(target, data)
     return Arrived(len(data), fields)
 
 
-def parse(text: bytes) -> tuple[Fields, bytes]:
-    """Fields and file of such a body, or BadRequest."""
+def parse(text: bytes) -> tuple[Fields, bytes | None, str | None]:
+    """Fields of such a body, and its file or where that is; or BadRequest."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -47,10 +52,11 @@ def parse(text: bytes) -> tuple[Fields, bytes]:
     for name in STRINGS:
         if not isinstance(document.get(name, ""), str):
             raise BadRequest(f"The field {name} is not a string.")
-    if "data" not in document:
-        raise BadRequest("The field data is missing.")
+    if ("data" in document) == ("url" in document):
+        raise BadRequest("There is one of the fields data and url, no more and no less.")
     named = [(n, document[n]) for n in ("user", "filename") if n in document]
-    return of_pairs([*named, *(("flow", f) for f in _flows(document))]), decode(document["data"])
+    fields = of_pairs([*named, *(("flow", f) for f in _flows(document))])
+    return fields, decode(document["data"]) if "data" in document else None, document.get("url")
 
 
 def _flows(document: dict[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -27,7 +28,7 @@ from chipmunk.config import Settings
 from chipmunk.db import GONE
 from chipmunk.errors import Problem, SettingsError, Unavailable
 from chipmunk.jobs import Job
-from compressor import climb, purge, sweep
+from compressor import climb, moving, purge, scrub, sweep
 from compressor.niceness import LADDERS, step_back
 from compressor.parts import Parts, assembled
 
@@ -41,6 +42,22 @@ MOST_TRIES = {True: 20, False: 5}  # by whether the fault was the surroundings'
 LONGEST_DELAY = timedelta(minutes=5)
 PASSING = (Unavailable, *GONE)
 log = structlog.get_logger()
+
+Work = Callable[[Parts, Job], Awaitable[bool | None]]  # again to the same end whenever it was stopped; False: once more
+
+# What does each kind of job. What waits for others' networks is a queue of its own, and keeps no picture waiting.
+HERE: dict[str, Work] = {
+    jobs.LADDER: climb.climb,
+    jobs.PURGE_MEDIA: purge.purge_media,
+    jobs.PURGE_USER: purge.purge_user,
+}
+AFAR: dict[str, Work] = {
+    jobs.COPY: moving.copy,
+    jobs.MOVE: moving.move,
+    jobs.SCRUB: scrub.scrub,
+}
+AFAR_AT_ONCE = 8
+LONG = {jobs.MOVE: 2, jobs.SCRUB: 1}  # at once, of all workers: they take hours
 
 
 class Ends(buffers.JobStatusLogBuffer):
@@ -66,11 +83,15 @@ class Worker:
 
     async def run(self) -> None:
         """Takes jobs until it is stopped, over as many connections as PostgreSQL's restarts take."""
+        here = max(2, self._parts.settings.decoders or os.cpu_count() or 1)
+        await asyncio.gather(self._keep_taking(HERE, here), self._keep_taking(AFAR, AFAR_AT_ONCE))
+
+    async def _keep_taking(self, work: dict[str, Work], at_once: int) -> None:
         failures = 0
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                await self._consume()
+                await self._consume(work, at_once)
             except Exception as e:
                 failures = 0 if time.monotonic() - began > STEADY_SECONDS else failures + 1
                 lost = isinstance(e, (*GONE, asyncpg.PostgresError, PgqException))
@@ -79,18 +100,18 @@ class Worker:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), pause)
 
-    async def _consume(self) -> None:
+    async def _consume(self, work: dict[str, Work], at_once: int) -> None:
         connection = await asyncpg.connect(self._parts.settings.database_url, timeout=5, command_timeout=10)
         stopper = None
         try:
             manager = QueueManager(Queries(AsyncpgDriver(connection)))
-            for kind in (jobs.LADDER, jobs.PURGE_MEDIA, jobs.PURGE_USER):
-                manager.entrypoint(kind)(self.attempt)
+            for kind in work:
+                manager.entrypoint(kind, concurrency_limit=LONG.get(kind, 0))(self.attempt)
             stopper = asyncio.create_task(self._stop(manager))
             await manager.run(
                 dequeue_timeout=LOOK_EVERY,
                 batch_size=1,
-                max_concurrent_tasks=max(2, self._parts.settings.decoders or os.cpu_count() or 1),
+                max_concurrent_tasks=at_once,
                 shutdown_on_listener_failure=True,
                 heartbeat_timeout=LOST_AFTER,
             )
@@ -161,14 +182,7 @@ class Worker:
 
     async def _work(self, job: Job) -> bool:
         """Does the job; False where it has to run again."""
-        match job.kind:
-            case jobs.LADDER:
-                await climb.climb(self._parts, job)
-            case jobs.PURGE_MEDIA:
-                await purge.purge_media(self._parts, job)
-            case jobs.PURGE_USER:
-                return await purge.purge_user(self._parts, job)
-        return True
+        return await {**HERE, **AFAR}[job.kind](self._parts, job) is not False
 
     async def _again(self, job: Job, tries: int, error: Exception) -> str:
         if tries >= MOST_TRIES[isinstance(error, Problem)]:

@@ -13,13 +13,28 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chipmunk import asgi, db, jwt, logs, metrics
+from chipmunk import asgi, db, jwt, logs, metrics, stores
 from chipmunk.config import Settings
 from chipmunk.credentials import Authenticator
 from chipmunk.errors import NotFound
+from chipmunk.rates import Limiter
 from chipmunk.serving import serve
 from chipmunk.signing import Seal
-from gateway.api import documents, enter, flows, jobs, links, media, members, service, sessions, users, views_log
+from gateway.api import (
+    backends,
+    documents,
+    enter,
+    flows,
+    jobs,
+    links,
+    media,
+    members,
+    moving,
+    service,
+    sessions,
+    users,
+    views_log,
+)
 from gateway.api.call import Handler, Parts
 from gateway.api.health import Health
 from gateway.api.routing import routes
@@ -52,6 +67,13 @@ HANDLERS: dict[str, Handler] = {
     "list_members": members.list_members,
     "put_member": members.put_member,
     "delete_member": members.delete_member,
+    "put_flow_backends": moving.put_flow_backends,
+    "move_flow": moving.move_flow,
+    "put_backend": backends.put_backend,
+    "get_backend": backends.get_backend,
+    "list_backends": backends.list_backends,
+    "delete_backend": backends.delete_backend,
+    "scrub_backend": backends.scrub_backend,
     "get_job": jobs.get_job,
     "cancel_job": jobs.cancel_job,
     "healthz": service.healthz,
@@ -70,16 +92,22 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
     )
     sessions = Seal(settings.secret_keys, "session")
     try:
-        async with db.opened(settings, most=CONNECTIONS) as database, db.opened(settings, most=1) as asking:
+        async with (
+            db.opened(settings, most=CONNECTIONS) as database,
+            db.opened(settings, most=1) as asking,
+            stores.opened(settings, database, settings.store_dir) as opened,
+        ):
             yield Parts(
                 settings=settings,
                 database=database,
                 redis=redis,
                 authenticator=Authenticator(settings, sessions, jwt.verifier(settings)),
+                limiter=Limiter(redis, settings),
                 links=Seal(settings.secret_keys, "link"),
                 sessions=sessions,
                 health=Health(asking, redis, time.monotonic),
                 documents=documents.made(settings.base_url),
+                stores=opened,
             )
     finally:
         await redis.aclose()

@@ -22,7 +22,9 @@ from chipmunk.credentials import Authenticator, Caller
 from chipmunk.db import Connection, Database
 from chipmunk.errors import BadCursor, BadRequest, NotFound, Unavailable
 from chipmunk.operations.answers import Answer
+from chipmunk.rates import Limiter
 from chipmunk.signing import Seal
+from chipmunk.stores import Stores
 from gateway.api.documents import Documents
 from gateway.api.health import Health
 
@@ -40,10 +42,12 @@ class Parts:
     database: Database
     redis: Any
     authenticator: Authenticator
+    limiter: Limiter
     links: Seal
     sessions: Seal
     health: Health
     documents: Documents
+    stores: Stores
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class Call:
     @property
     def app(self) -> int:
         return self.known.app_id
+
+    @property
+    def within(self) -> int | None:
+        """The app that the caller sees; None for the operator, who sees all where an operation lets them."""
+        return None if self.known.kind == "operator" else self.app
 
     @property
     def user(self) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from chipmunk import flows, media
+from chipmunk import backends, flows, media
+from chipmunk.backends import Placed
 from chipmunk.db import Connection
 from chipmunk.errors import Forbidden, NotFound
 from chipmunk.flows import Flow
 from chipmunk.operations import answers
 from chipmunk.operations.models import FlowFields
+from chipmunk.pinning import need_free
 from gateway.api.call import Call, listed, nothing, put
 from gateway.api.media import page
 
@@ -19,22 +21,31 @@ EDITING = ("editor", "admin")
 async def put_flow(call: Call) -> Response:
     name, body = call.name("flow"), call.body
     assert isinstance(body, FlowFields)
+    fields, placing = body.model_dump(exclude_unset=True, exclude={"backends"}), "backends" in body.model_fields_set
+    if placing:
+        need_free(call.parts.settings)
     async with call.changing() as connection:
-        flow, new = await flows.put(connection, call.app, name, **body.model_dump(exclude_unset=True))
-    return put(answers.flow(flow), 201 if new else 200)
+        flow, new = await flows.put(connection, call.app, name, **fields)
+        if placing:
+            await backends.place_flow(connection, flow.key, [Placed(p.backend, p.role) for p in body.backends])
+        placed = await backends.of_flows(connection, [flow.key])
+    return put(answers.flow(flow, placed.get(flow.key, ())), 201 if new else 200)
 
 
 async def get_flow(call: Call) -> Response:
     name = call.name("flow")
     async with call.reading() as connection:
-        return put(answers.flow(await flows.get(connection, call.app, name)))
+        flow = await flows.get(connection, call.app, name)
+        placed = await backends.of_flows(connection, [flow.key])
+    return put(answers.flow(flow, placed.get(flow.key, ())))
 
 
 async def list_flows(call: Call) -> Response:
     limit, after = call.limit(), call.after_name()
     async with call.reading() as connection:
         found = await flows.page(connection, call.app, after, limit + 1)
-    return listed(found, limit, answers.flow, "name", lambda flow: flow.id)
+        placed = await backends.of_flows(connection, [flow.key for flow in found])
+    return listed(found, limit, lambda flow: answers.flow(flow, placed.get(flow.key, ())), "name", lambda flow: flow.id)
 
 
 async def delete_flow(call: Call) -> Response:
@@ -86,6 +97,16 @@ async def entered(call: Call, connection: Connection, name: str) -> tuple[Flow, 
     """The flow and the caller's role in it: the app is as good as an admin, a user who is no member has none."""
     flow = await flows.get(connection, call.app, name)
     return flow, "admin" if call.key is None else await flows.role(connection, flow.key, call.key)
+
+
+async def governed(call: Call, connection: Connection, name: str) -> Flow:
+    """The flow, where the app or one of its admins calls."""
+    flow, role = await entered(call, connection, name)
+    if role is None:
+        raise unknown(name)
+    if role != "admin":
+        raise Forbidden("Only an admin of this flow may do that.", flow=name)
+    return flow
 
 
 def unknown(name: str) -> NotFound:

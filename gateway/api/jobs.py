@@ -14,14 +14,14 @@ CANCELLED = "cancelled"
 async def get_job(call: Call) -> Response:
     identifier = call.id("job")
     async with call.reading() as connection:
-        return put(answers.job(await jobs.get(connection, call.app, identifier, call.key)))
+        return put(answers.job(await jobs.get(connection, call.within, identifier, call.key)))
 
 
 async def cancel_job(call: Call) -> Response:
     """The media of a cancelled job keeps the renditions that it has."""
     identifier = call.id("job")
     async with call.changing() as connection:
-        job = await jobs.cancel(connection, call.app, identifier, call.key)
+        job = await jobs.cancel(connection, call.within, identifier, call.key)
         if job.media_id is not None:
             await media.failed(connection, job.media_id, CANCELLED)
     return put(answers.job(job))

@@ -6,7 +6,7 @@ from collections.abc import Set
 
 from starlette.responses import Response
 
-from chipmunk import flows, ids, listing, media, users
+from chipmunk import backends, copies, flows, ids, listing, media, users
 from chipmunk.db import Connection
 from chipmunk.errors import NotFound
 from chipmunk.media import Media
@@ -19,7 +19,11 @@ async def get_media(call: Call) -> Response:
     identifier = call.id("media")
     async with call.reading() as connection:
         found = await media.get(connection, call.app, identifier, call.key)
-        return put(shown(call, found, await flows_of(call, connection)))
+        answer = shown(call, found, await flows_of(call, connection))
+        if call.key in (None, found.owner_id):
+            known = {b.key: b for b in await backends.every(connection)}
+            answer |= answers.stored(await copies.of_media(connection, identifier), known)
+    return put(answer)
 
 
 async def list_media(call: Call) -> Response:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from chipmunk import flows, users
-from chipmunk.db import Connection
-from chipmunk.errors import Forbidden
-from chipmunk.flows import Flow
 from chipmunk.operations.models import MemberFields
 from gateway.api.call import Call, listed, nothing, put
-from gateway.api.flows import entered, unknown
+from gateway.api.flows import governed
 
 
 async def list_members(call: Call) -> Response:
     name, limit, after = call.name("flow"), call.limit(), call.after_name()
     async with call.reading() as connection:
-        flow = await _governed(call, connection, name)
+        flow = await governed(call, connection, name)
         found = await flows.members(connection, flow, after, limit + 1)
     return listed(found, limit, lambda m: {"user": m[0], "role": m[1]}, "name", lambda m: m[0])
 
@@ -25,7 +22,7 @@ async def put_member(call: Call) -> Response:
     name, user, body = call.name("flow"), call.name("user"), call.body
     assert isinstance(body, MemberFields)
     async with call.changing() as connection:
-        flow = await _governed(call, connection, name)
+        flow = await governed(call, connection, name)
         member = await users.get(connection, call.app, user)
         new = await flows.put_member(connection, flow, member.key, body.role)
     return put({"user": user, "role": body.role}, 201 if new else 200)
@@ -34,17 +31,7 @@ async def put_member(call: Call) -> Response:
 async def delete_member(call: Call) -> Response:
     name, user = call.name("flow"), call.name("user")
     async with call.changing() as connection:
-        flow = await _governed(call, connection, name)
+        flow = await governed(call, connection, name)
         member = await users.get(connection, call.app, user)
         await flows.take_member(connection, flow, member.key)
     return nothing()
-
-
-async def _governed(call: Call, connection: Connection, name: str) -> Flow:
-    """The flow, where the app or one of its admins calls."""
-    flow, role = await entered(call, connection, name)
-    if role is None:
-        raise unknown(name)
-    if role != "admin":
-        raise Forbidden("Only an admin of this flow may do that.", flow=name)
-    return flow

@@ -6,14 +6,13 @@ import asyncio
 
 from starlette.responses import Response
 
-from chipmunk import jobs, metrics
+from chipmunk import backends, copies, jobs, metrics
 from chipmunk.errors import Unavailable
 from gateway.api import documents
 from gateway.api.call import FRESH, Call, put
 from gateway.api.health import POSTGRES, REDIS
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-KINDS = (jobs.LADDER, jobs.PURGE_MEDIA, jobs.PURGE_USER)
 STATES = ("queued", "running")
 
 
@@ -42,11 +41,15 @@ async def _readings(call: Call) -> metrics.Readings:
     try:
         async with call.reading() as connection:
             depths = await jobs.depths(connection)
+            waiting = await copies.waiting(connection)
+            places = await backends.every(connection)
     except Unavailable:
         return readings
-    none: dict[tuple[str, ...], float] = {(kind, state): 0.0 for kind in KINDS for state in STATES}
+    none: dict[tuple[str, ...], float] = {(kind, state): 0.0 for kind in jobs.KINDS for state in STATES}
     readings[metrics.JOBS_WAITING] = none | {(kind, state): float(n) for kind, state, n, _ in depths}
     readings[metrics.JOBS_OLDEST] = none | {(kind, state): age for kind, state, _, age in depths}
+    readings[metrics.COPIES_UNSETTLED] = {(name,): float(n) for name, n in waiting.items()}
+    readings[metrics.BACKEND_UP] = {(b.id,): float(b.up is not False) for b in places}
     return readings
 
 

@@ -72,7 +72,7 @@ def test_nothing_but_nginx_can_be_reached_from_outside(system: System) -> None:
 
 def test_no_key_is_in_a_log_or_in_the_output(system: System) -> None:
     logs = [path.read_text(errors="replace") for path in (system.data_dir / "log").iterdir()]
-    secrets = [system.api_key, system.operator_key, *system.settings.secret_keys]
+    secrets = [system.api_key, system.operator_key, *system.settings.secret_keys, *system.settings.master_keys]
     assert not [secret for secret in secrets for text in [*logs, system.output] if secret in text]
 
 

@@ -66,6 +66,8 @@ def secrets(app: App) -> Secrets:
     used.add("operator key", app.system.operator_key)
     for key in app.system.settings.secret_keys:
         used.add("signing key", key)
+    for key in app.system.settings.master_keys:
+        used.add("master key", key)
     for kind, token in {
         **cast.good,
         "logged out": cast.refused["logged out"],

@@ -34,6 +34,7 @@ def test_a_value_and_its_file_together_are_refused(tmp_path: Path) -> None:
         ("API_KEY", "secret"),
         ("OPERATOR_KEY", "cmk_0123456789"),
         ("SECRET_KEYS", "short"),
+        ("MASTER_KEYS", "short"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name_without_being_shown(name: str, value: str) -> None:
@@ -50,8 +51,10 @@ def test_a_misspelt_setting_stops_the_start() -> None:
 
 def test_secrets_are_not_in_the_printed_settings() -> None:
     settings = config.load({"CHIPMUNK_API_KEY": "cmk_verysecret", "CHIPMUNK_SECRET_KEYS": "a" * 40})
+    settings = settings.model_copy(update={"master_keys": ("m" * 40,)})
     assert "verysecret" not in repr(settings)
     assert "aaaa" not in repr(settings)
+    assert "mmmm" not in repr(settings)
 
 
 def test_a_socket_fits_below_any_data_directory() -> None:

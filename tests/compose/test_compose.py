@@ -108,7 +108,7 @@ def test_the_gateway_has_no_image_library(deployment: Deployment) -> None:
 def test_no_secret_is_in_an_image_an_environment_or_a_log(deployment: Deployment) -> None:
     images = [deployment.docker("history", "--no-trunc", f"chipmunk-{name}") for name in ("gateway", "compressor")]
     told = [*images, str(deployment.containers()), deployment.compose("logs", "--no-color")]
-    for name in ("api_key", "operator_key", "secret_keys", "postgres_password"):
+    for name in ("api_key", "operator_key", "secret_keys", "master_keys", "postgres_password"):
         assert not any(deployment.secret(name) in text for text in told), name
 
 

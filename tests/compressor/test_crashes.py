@@ -27,6 +27,7 @@ async def die(house: House, gate: asyncio.Semaphore, *words: str) -> str:
         "CHIPMUNK_DATABASE_URL": settings.database_url,
         "CHIPMUNK_REDIS_URL": settings.redis_url,
         "CHIPMUNK_SECRET_KEYS": ",".join(settings.secret_keys),
+        "CHIPMUNK_MASTER_KEYS": ",".join(settings.master_keys),
         "CHIPMUNK_DECODERS": "1",
     }
     async with gate:

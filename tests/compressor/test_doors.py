@@ -99,7 +99,7 @@ def test_junk_is_no_base64(data: str) -> None:
     [
         b"{nope", b"[]", b"{}", b'{"data": 5}', b'{"data": "", "user": 5}', b'{"data": "", "flow": {}}',
         b'{"data": "", "flow": [1]}', b'{"data": "", "user": "../x"}', b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b"\xff\xfe", b'{"data": ' + b"9" * 5000 + b"}", b'"\xed\xa0\x80"',
+        b'{"data": "", "url": ""}', b'{"url": 5}', b"\xff\xfe", b'{"data": ' + b"9" * 5000 + b"}", b'"\xed\xa0\x80"',
     ],
 )  # fmt: skip
 def test_what_is_no_upload_in_json_is_refused(text: bytes) -> None:
@@ -108,5 +108,6 @@ def test_what_is_no_upload_in_json_is_refused(text: bytes) -> None:
 
 
 def test_json_tells_user_flows_and_name() -> None:
-    fields, data = data_uri.parse(b'{"user": "ann", "flow": ["a", "b", "a"], "filename": "x.jpg", "data": "YQ=="}')
-    assert (fields, data) == (Fields("ann", ("a", "b"), "x.jpg"), b"a")
+    fields, data, url = data_uri.parse(b'{"user": "ann", "flow": ["a", "b", "a"], "filename": "x.jpg", "data": "YQ=="}')
+    assert (fields, data, url) == (Fields("ann", ("a", "b"), "x.jpg"), b"a", None)
+    assert data_uri.parse(b'{"url": "http://a.example/"}') == (Fields(), None, "http://a.example/")

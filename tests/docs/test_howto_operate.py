@@ -75,9 +75,10 @@ def test_new_keys_replace_the_old_ones_and_signatures_hold_until_their_key_goes(
             media = app.stored(app.user())
             token = app.session(media["owner"])["token"]
             before = system.api_key, system.operator_key
-        old = keys.read_text().strip()
+        old, master = keys.read_text().strip(), keys.with_name("master.keys").read_text().strip()
         for commands in ROTATE:
             rotate(folder, commands)
+        assert keys.with_name("master.keys").read_text().strip().endswith(f",{master}")
         with System(folder / "var") as system, App(system) as app:
             now = system.api_key, system.operator_key
             for path, *credentials in zip(("/v1/users", "/metrics"), before, now, strict=True):

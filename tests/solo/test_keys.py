@@ -24,6 +24,7 @@ def test_keys_are_made_once_and_kept_where_only_their_owner_reads_them(data_dir:
         "api_key": first.api_key,
         "operator_key": first.operator_key,
         "secret_keys": first.secret_keys[0],
+        "master_keys": first.master_keys[0],
     }
     assert first.api_key.startswith("cmk_")
     assert first.operator_key.startswith("cmo_")
@@ -37,13 +38,15 @@ def test_keys_that_are_set_are_used_and_not_written_down(data_dir: Path) -> None
     )
     assert settings.api_key == "cmk_given-by-you"
     assert settings.secret_keys == ("a" * 32, "b" * 32)
-    assert set(fresh) == {"operator_key"}
-    assert [path.name for path in (data_dir / "keys").iterdir()] == ["operator.key"]
+    assert set(fresh) == {"operator_key", "master_keys"}
+    assert {path.name for path in (data_dir / "keys").iterdir()} == {"operator.key", "master.keys"}
 
 
-def test_signing_keys_may_be_rotated_in_their_file(data_dir: Path) -> None:
-    (data_dir / "keys" / "secret.keys").write_text(f"{'n' * 40},{'o' * 40}\n")
-    assert with_keys(config.load({}, data_dir=data_dir))[0].secret_keys == ("n" * 40, "o" * 40)
+@pytest.mark.parametrize("name", ["secret", "master"])
+def test_signing_and_master_keys_may_be_rotated_in_their_file(name: str, data_dir: Path) -> None:
+    (data_dir / "keys" / f"{name}.keys").write_text(f"{'n' * 40},{'o' * 40}\n")
+    settings = with_keys(config.load({}, data_dir=data_dir))[0]
+    assert getattr(settings, f"{name}_keys") == ("n" * 40, "o" * 40)
 
 
 def test_an_empty_key_file_is_refused_rather_than_replaced(data_dir: Path) -> None:
