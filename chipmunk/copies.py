@@ -122,7 +122,7 @@ async def store(
 
 async def serve_from(connection: Connection, media: UUID, backend: int) -> None:
     """From now on views are answered from there."""
-    await connection.execute("update media set home = nullif($2, $3) where id = $1", media, backend, LOCAL)
+    await connection.execute("update media set home = nullif($2::integer, $3) where id = $1", media, backend, LOCAL)
     await events.revoke(connection, f"media:{media.hex}")
 
 
