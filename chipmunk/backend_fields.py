@@ -75,7 +75,7 @@ class Described(BaseModel):
             return url
         wrong = _what_is_wrong(url)
         if wrong:
-            raise PydanticCustomError("url", "{why}", {"why": wrong})  # type: ignore[arg-type]
+            raise PydanticCustomError("url", "{why}", {"why": wrong})
         return url
 
     @field_validator("access_key", "secret_key", "token", *OPTIONS["s3"], *OPTIONS["ipfs"])
@@ -93,7 +93,7 @@ def _what_is_wrong(url: str) -> str:
         port = parts.port
     except ValueError:
         return "This is no URL"
-    if parts.scheme not in ("s3+https", "s3+http", "ipfs+https", "ipfs+http"):
+    if url.partition(":")[0] not in ("s3+https", "s3+http", "ipfs+https", "ipfs+http"):
         return "It begins with s3+https:, s3+http:, ipfs+https: or ipfs+http:, or is local:"
     if not re.fullmatch(r"[\x21-\x7e]+", url) or "\\" in url or not parts.hostname or port == 0:
         return "This is no URL of a server"

@@ -134,6 +134,11 @@ async def delete(connection: Connection, name: str) -> None:
         raise BackendInUse(backend=name) from None
 
 
+async def down(connection: Connection) -> list[str]:
+    """The names of backends that did not pass their last check."""
+    return [r["name"] for r in await connection.fetch("select name from backends where not up order by name")]
+
+
 async def note_health(connection: Connection, key: int, reason: str | None) -> None:
     """Keeps what a check found: `reason` says why the backend cannot be used, None that it can."""
     await connection.execute(

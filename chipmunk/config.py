@@ -91,6 +91,8 @@ class Settings(BaseModel):
     upload_seconds: int = Field(
         86400, ge=1, le=2_592_000, description="Time after which a resumable upload expires that nobody goes on with."
     )
+    presigned_seconds: int = Field(3600, ge=1, le=604_800, description="How long a presigned URL can be sent to.")
+    presigned_uploads: int = Field(20, ge=1, le=10_000, description="Unfinished presigned uploads of a user at once.")
     max_json_bytes: int = Field(32 * MIB, ge=1024, description="Largest JSON body that is taken.")
     user_calls_per_minute: int = Field(3000, ge=0, le=1_000_000, description="Calls a minute of a user; 0: no limit.")
     user_uploads_per_minute: int = Field(600, ge=0, le=1_000_000, description="Uploads a minute of a user.")
@@ -109,6 +111,7 @@ class Settings(BaseModel):
     fetch_allow: Words = Field((), description="Hosts and networks that uploads by URL may reach inside.")
     fetch_seconds: int = Field(60, ge=1, le=240, description="Time that fetching a file from a URL may take.")
     cache_max_age: int = Field(0, ge=0, le=86400, description="`max-age` of a view in a browser's cache.")
+    cache_bytes: int = Field(1024 * MIB, ge=MIB, description="Most that nginx keeps of rungs that lie elsewhere.")
     resource_policy: Literal["", "same-origin", "same-site", "cross-origin"] = Field(
         "",
         description="Cross-Origin-Resource-Policy of views; unset: `same-site`, or `cross-origin` where that cannot work.",
@@ -208,6 +211,11 @@ class Settings(BaseModel):
     @property
     def store_dir(self) -> Path:
         return self.data_dir / "store"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where nginx keeps rungs that lie elsewhere."""
+        return self.data_dir / "cache"
 
     @property
     def spool_dir(self) -> Path:

@@ -76,6 +76,11 @@ class Outbox:
         return [r["tag"] for r in rows if r["tag"] is not None]
 
 
+async def recent(connection: Connection) -> list[str]:
+    """The tags of the last minutes: for what outlives a process that should have heard of them."""
+    return [r["tag"] for r in await connection.fetch("select distinct tag from revocations")]
+
+
 async def forget_old(connection: Connection) -> None:
     """Rows that every gateway has long polled."""
     await connection.execute("delete from revocations where at < now() - $1::interval", KEPT)

@@ -99,7 +99,9 @@ async def enqueue_once(
 ) -> UUID:
     """As `enqueue`; Conflict, which names it, where such a job about the same has not ended. The caller holds a lock."""
     running = await connection.fetchval(
-        "select id from jobs where kind = $1 and state in ('queued', 'running') and payload @> $2 limit 1", kind, payload
+        "select id from jobs where kind = $1 and state in ('queued', 'running') and payload @> $2 limit 1",
+        kind,
+        payload,
     )
     if running is not None:
         raise Conflict("This is being done already.", job=running.hex)
@@ -123,6 +125,30 @@ async def advance(connection: Connection, job: UUID, progress: Mapping[str, Any]
     done = await connection.fetchval(
         "update jobs set progress = $2 where id = $1 and state = 'running' returning 1", job, progress
     )
+    return done is not None
+
+
+async def hold(connection: Connection, job: UUID, holder: UUID) -> bool:
+    """From now on nobody but this holder can `complete` the running job, no attempt that went before either."""
+    done = await connection.fetchval(
+        """
+        update jobs set payload = payload || jsonb_build_object('holder', $2::text)
+        where id = $1 and state = 'running' returning 1
+        """,
+        job, holder.hex,
+    )  # fmt: skip
+    return done is not None
+
+
+async def complete(connection: Connection, job: UUID, holder: UUID) -> bool:
+    """In the transaction that does what the job was for; False where it is not to be done any more."""
+    done = await connection.fetchval(
+        """
+        update jobs set state = 'completed', finished_at = now()
+        where id = $1 and state = 'running' and payload ->> 'holder' = $2 returning 1
+        """,
+        job, holder.hex,
+    )  # fmt: skip
     return done is not None
 
 

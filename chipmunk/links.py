@@ -30,7 +30,10 @@ class Link:
 
 
 class Grant(NamedTuple):
-    """All that deciding about a link needs, with nothing about who asks. `expires_at` is Unix time."""
+    """All that deciding about a link needs, with nothing about who asks. `expires_at` is Unix time.
+
+    `home` is the backend that serves the media; None: the local volume.
+    """
 
     token: UUID
     media_id: UUID
@@ -46,6 +49,7 @@ class Grant(NamedTuple):
     state: str
     mime: str
     filename: str
+    home: int | None = None
 
 
 async def grants(connection: Connection, tokens: Sequence[UUID]) -> dict[UUID, Grant]:
@@ -54,7 +58,7 @@ async def grants(connection: Connection, tokens: Sequence[UUID]) -> dict[UUID, G
         """
         select l.token, m.id, m.app_id, m.owner_id, o.suspended, l.audience, l.user_id, l.original,
                extract(epoch from l.expires_at)::float8, coalesce(shown.flows, '{}'), coalesce(shown.public, false),
-               m.state, m.mime, m.filename
+               m.state, m.mime, m.filename, m.home
         from links l join media m on m.id = l.media_id join users o on o.id = m.owner_id
              cross join lateral (select array_agg(f.id) as flows, bool_or(f.visibility = 'public') as public
                                  from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id) shown

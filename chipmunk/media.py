@@ -18,7 +18,7 @@ Blob = bytes  # a media has a field named bytes
 
 COLUMNS = """
     m.id, m.app_id, m.owner_id, o.name as owner, m.state, m.reason, m.kind, m.mime, m.filename, m.width, m.height,
-    m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.tags, m.origin, m.created_at, m.job_id, s.token,
+    m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.tags, m.origin, m.meta, m.created_at, m.job_id, s.token,
     array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name)
 """
 SOURCE = """
@@ -37,7 +37,7 @@ SEEN_BY = """
 class Media:
     """A stored media. `rungs` holds `{quality, width, height, bytes}`; `token` is its standing link's.
 
-    `origin` is `{url, page}` of one that was fetched.
+    `origin` is `{url, page}` of one that was fetched, `meta` what its uploader said of it.
     """
 
     id: UUID
@@ -59,6 +59,7 @@ class Media:
     rungs: list[dict[str, int]]
     tags: dict[str, Any]
     origin: dict[str, Any] | None
+    meta: dict[str, Any] | None
     created_at: datetime
     job_id: UUID | None
     token: UUID | None
@@ -85,6 +86,7 @@ class New:
     tags: dict[str, Any]
     flow_ids: tuple[int, ...]
     origin: dict[str, Any] | None = None
+    meta: dict[str, Any] | None = None
     token: UUID | None = None
 
     @property
@@ -106,8 +108,8 @@ async def insert(connection: Connection, new: New, *, climbing: bool) -> Media:
         """
         with stored as (
             insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes,
-                               sha256, placeholder, square, rungs, tags, job_id, origin)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21)
+                               sha256, placeholder, square, rungs, tags, job_id, origin, meta)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21, $22)
             returning id, owner_id, created_at),
         linked as (
             insert into links (id, token, media_id, audience, original)
@@ -120,13 +122,13 @@ async def insert(connection: Connection, new: New, *, climbing: bool) -> Media:
         """,
         new.id, new.app_id, new.owner_id, state, new.kind, new.mime, new.filename, new.width, new.height, new.bytes,
         new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, job, new_id(), token,
-        list(new.flow_ids), new.origin,
+        list(new.flow_ids), new.origin, new.meta,
     )  # fmt: skip
     owner, created_at, flows = row
     return Media(
         new.id, new.app_id, new.owner_id, owner, state, None, new.kind, new.mime, new.filename, new.width, new.height,
-        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, new.origin, created_at, job,
-        token, flows,
+        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, new.origin, new.meta,
+        created_at, job, token, flows,
     )  # fmt: skip
 
 
@@ -245,6 +247,8 @@ async def deleted_of(connection: Connection, owner: int, limit: int) -> list[UUI
         """,
         owner, limit,
     )  # fmt: skip
+    if rows:
+        await events.revoke(connection, *(f"media:{r['id'].hex}" for r in rows))
     return [r["id"] for r in rows]
 
 

@@ -74,6 +74,14 @@ DECISIONS = Metric(
     "outcome",
     "source",
 )
+STORED_READS = Metric(
+    "counter",
+    "chipmunk_stored_reads_total",
+    "Stretches of media read from a backend for views, by outcome.",
+    "backend",
+    "outcome",
+)
+STORED_BYTES = Metric("counter", "chipmunk_stored_bytes_total", "Bytes read from a backend for views.", "backend")
 UPLOADS = Metric("counter", "chipmunk_uploads_total", "Uploads, by door and outcome.", "door", "outcome")
 UPLOAD_BYTES = Metric("counter", "chipmunk_upload_bytes_total", "Bytes of originals taken, by door.", "door")
 UPLOAD_SECONDS = Metric(

@@ -45,3 +45,13 @@ async def by_key(connection: Connection, key: str, user: str, names: Sequence[st
     if suspended:
         raise Forbidden("This user is suspended.", user=user)
     return Posting(app, found, flows.named([row[3:] for row in rows if row["id"] is not None], names))
+
+
+async def again(connection: Connection, app: int, user: int, names: Sequence[str], *, by_app: bool) -> list[Flow]:
+    """The flows that something goes to which was admitted a while ago, by the app or by the user, if it still may."""
+    suspended = await connection.fetchval("select suspended from users where id = $1 and deleted_at is null", user)
+    if suspended is None:
+        raise UnknownUser()
+    if suspended:
+        raise Forbidden("This user is suspended.")
+    return await flows.postable(connection, app, names, None if by_app else user)

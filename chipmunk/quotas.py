@@ -89,7 +89,9 @@ async def resize(database: Database, media: UUID, size: int, *, wait: float = WA
 async def extend(connection: Connection, media: UUID, life: timedelta) -> bool:
     """Keeps an upload's place for so long from now; False where it has none."""
     kept = await connection.fetchval(
-        "update reservations set expires_at = now() + $2 where id = $1 and expires_at is not null returning 1", media, life
+        "update reservations set expires_at = now() + $2 where id = $1 and expires_at is not null returning 1",
+        media,
+        life,
     )
     return kept is not None
 
@@ -222,6 +224,14 @@ async def settle(connection: Connection, user: int, media: UUID, used: int, kept
     if charged is not None and not kept:
         await connection.execute("delete from reservations where id = $1", media)
     return charged is not None
+
+
+async def left(connection: Connection, user: int) -> int | None:
+    """What is left of the quota but for what is reserved, which may be given back; None where there is no limit."""
+    found: int | None = await connection.fetchval(
+        "select greatest(quota_bytes - used_bytes, 0) from users where id = $1", user
+    )
+    return found
 
 
 async def kept(connection: Connection, media: UUID) -> int:

@@ -48,6 +48,14 @@ class Readable:
         return next((place.objects[file] for place in self.places if file in place.objects), None)
 
 
+async def is_live(connection: Connection, media: UUID) -> bool:
+    """Whether the media is still there."""
+    found: bool = await connection.fetchval(
+        "select exists (select from media where id = $1 and state <> 'deleted')", media
+    )
+    return found
+
+
 async def find(connection: Connection, media: UUID) -> Readable | None:
     """The media, unless it is gone or going. One without copies lies on the local volume alone."""
     rows = await connection.fetch(

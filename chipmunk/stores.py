@@ -15,13 +15,15 @@ from chipmunk import backends, media_keys
 from chipmunk.backends import LOCAL, Backend
 from chipmunk.config import Settings
 from chipmunk.db import Database
+from chipmunk.pins import DatabasePins
 from chipmunk.storage import Checking, Missing, Store, StoreUnavailable
 from chipmunk.storage.local import LocalStore
 from chipmunk.storage.opening import open_store
 from chipmunk.storage.sealed import SealedStore
-from chipmunk.vault import Vault
+from chipmunk.vault import CannotOpen, Vault
 
 BELIEVED_SECONDS = 1.0
+CLOSED_SECONDS = 900.0  # how long what is under way may still read from a store whose row has changed
 DOWN_SECONDS = 5.0  # how long a store that failed is asked last
 
 
@@ -37,7 +39,7 @@ class Stores:
         self._clock = clock
         self._known: dict[int, Backend] = {}
         self._read_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._reading, self._opening = asyncio.Lock(), asyncio.Lock()
         self._opened: dict[int, tuple[datetime, Store]] = {}
         self._down: dict[int, float] = {}
 
@@ -68,10 +70,11 @@ class Stores:
         backend = (await self.known()).get(key)
         if backend is None:
             raise StoreUnavailable("This backend is not there any more.")
-        opened = self._opened.get(key)
-        if opened is None or opened[0] != backend.changed_at:
-            opened = (backend.changed_at, self.opened(backend))
-            self._opened[key] = opened
+        async with self._opening:
+            opened = self._opened.get(key)
+            if opened is None or opened[0] != backend.changed_at:
+                opened = (backend.changed_at, await self.opened(backend))
+                self._opened[key] = opened
         return opened[1]
 
     async def of_media(self, key: int, media: UUID, *, plain: bool, make: bool = False) -> Store:
@@ -88,13 +91,16 @@ class Stores:
             raise Missing()
         return SealedStore(store, found, self.local.inbox)
 
-    def opened(self, backend: Backend) -> Store:
+    async def opened(self, backend: Backend) -> Store:
         """A store of its own for a backend, which the caller closes."""
-        secret = {} if backend.secret is None else media_keys.secret_of(self.vault, backend.id, backend.secret)
-        from chipmunk.pins import DatabasePins
-
+        try:
+            secret = media_keys.secret_of(self.vault, backend.id, backend.secret) if backend.secret else {}
+        except CannotOpen:
+            raise StoreUnavailable("The settings lack the master key that its secret is sealed by.") from None
         pins = DatabasePins(self._database, backend.key)
-        return open_store(backend.url, backend.options, secret, self.local, pins)
+        return await asyncio.to_thread(  # the first of a kind imports a great deal
+            open_store, backend.url, backend.options, secret, self.local, pins
+        )
 
     def failed(self, key: int) -> None:
         """Has others asked first for a while."""
@@ -108,7 +114,7 @@ class Stores:
             backend = self._known.get(key)
             if backend is None or backend.changed_at != changed_at:
                 del self._opened[key]
-                asyncio.get_running_loop().call_later(60, _close_soon, store)  # what is under way still reads from it
+                asyncio.get_running_loop().call_later(CLOSED_SECONDS, _close_soon, store)
 
     async def close(self) -> None:
         for _, store in self._opened.values():

@@ -22,7 +22,8 @@ KIND = "tus"
 Concat = Literal["partial", "final"]
 COLUMNS = """
     id, app_id, user_id, by_app, state, flows, filename, metadata, length, "offset", concat, parts, media_id, problem,
-    holder, held_until, coalesce(held_until > now(), false) as held, created_at, expires_at
+    holder, held_until, coalesce(held_until > now(), false) as held, created_at, expires_at,
+    (select suspended from users owner where owner.id = user_id) as suspended
 """
 FREE = "(holder is null or held_until < now())"
 LIVE = "state in ('open', 'ingesting')"
@@ -55,6 +56,7 @@ class Upload:
     held: bool
     created_at: datetime
     expires_at: datetime
+    suspended: bool
 
     @property
     def whole(self) -> bool:
@@ -78,7 +80,7 @@ class New:
     holder: UUID | None = None
 
 
-def _upload(row: object) -> Upload:
+def of_row(row: object) -> Upload:
     return Upload(*row)  # type: ignore[misc]
 
 
@@ -103,7 +105,7 @@ async def create(connection: Connection, new: New, life: timedelta) -> Upload:
     )  # fmt: skip
     if row is None:
         raise TooManyUploads(limit=MOST_OPEN)
-    return _upload(row)
+    return of_row(row)
 
 
 async def get(connection: Connection, app: int, upload: UUID, caller: int | None) -> Upload:
@@ -118,12 +120,13 @@ async def get(connection: Connection, app: int, upload: UUID, caller: int | None
     )  # fmt: skip
     if row is None:
         raise NotFound("There is no such upload.", upload=upload.hex)
-    return _upload(row)
+    return of_row(row)
 
 
 async def find(connection: Connection, upload: UUID) -> Upload | None:
-    row = await connection.fetchrow(f"select {COLUMNS} from uploads where id = $1 and kind = '{KIND}'", upload)
-    return None if row is None else _upload(row)
+    """The upload, of whatever kind."""
+    row = await connection.fetchrow(f"select {COLUMNS} from uploads where id = $1", upload)
+    return None if row is None else of_row(row)
 
 
 async def take(connection: Connection, upload: UUID, holder: UUID, life: timedelta | None) -> Upload | None:
@@ -134,12 +137,12 @@ async def take(connection: Connection, upload: UUID, holder: UUID, life: timedel
     row = await connection.fetchrow(
         f"""
         update uploads set holder = $2, held_until = now() + $3, expires_at = coalesce(now() + $4, expires_at)
-        where id = $1 and kind = '{KIND}' and {LIVE} and {FREE} and ($4::interval is null or expires_at > now())
+        where id = $1 and {LIVE} and {FREE} and ($4::interval is null or expires_at > now())
         returning {COLUMNS}
         """,
         upload, holder, LEASE, life,
     )  # fmt: skip
-    return None if row is None else _upload(row)
+    return None if row is None else of_row(row)
 
 
 async def keep(connection: Connection, upload: UUID, holder: UUID) -> bool:
@@ -196,64 +199,16 @@ async def stored(connection: Connection, upload: UUID, holder: UUID) -> bool:
     return done is not None
 
 
-async def fail(connection: Connection, upload: UUID, holder: UUID, problem: dict[str, Any]) -> None:
-    """Ends the upload with what it was refused for."""
-    await connection.execute(
+async def fail(connection: Connection, upload: UUID, holder: UUID, problem: dict[str, Any]) -> bool:
+    """Ends the upload with what it was refused for; False as with `keep`."""
+    done = await connection.fetchval(
         f"""
         update uploads set state = 'failed', problem = $3, holder = null, held_until = null
-        where id = $1 and holder = $2 and {LIVE}
+        where id = $1 and holder = $2 and {LIVE} returning 1
         """,
         upload, holder, problem,
     )  # fmt: skip
-
-
-async def join(connection: Connection, new: New, life: timedelta) -> Upload | None:
-    """Makes a final upload of the user's partial ones, which are spent by it; None where one cannot be had (any more).
-
-    In the transaction that puts one reservation in the place of theirs.
-    """
-    spent = await connection.fetch(
-        f"""
-        update uploads set state = 'ingesting', expires_at = greatest(expires_at, now() + $3)
-        where id = any($1::uuid[]) and user_id = $2 and concat = 'partial' and state = 'open' and length = "offset"
-          and {FREE} returning 1
-        """,
-        list(new.parts), new.user_id, life,
-    )  # fmt: skip
-    return await create(connection, new, life) if len(spent) == len(new.parts) else None
-
-
-async def joined(connection: Connection, user: int, parts: Sequence[UUID]) -> Upload | None:
-    """The final upload that was made of these parts before."""
-    row = await connection.fetchrow(
-        f"""
-        select {COLUMNS} from uploads where user_id = $1 and concat = 'final' and parts = $2::uuid[]
-           and state <> 'failed' and expires_at > now()
-        """,
-        user, list(parts),
-    )  # fmt: skip
-    return None if row is None else _upload(row)
-
-
-async def parts_of(connection: Connection, app: int, user: int, parts: Sequence[UUID]) -> list[Upload]:
-    """The user's uploads of these ids, in this order; NotFound where one is not there."""
-    rows = await connection.fetch(
-        f"""
-        select {COLUMNS} from uploads where id = any($1::uuid[]) and app_id = $2 and user_id = $3
-           and kind = '{KIND}' and expires_at > now()
-        """,
-        list(parts), app, user,
-    )  # fmt: skip
-    found = {row["id"]: _upload(row) for row in rows}
-    for part in parts:
-        if part not in found:
-            raise NotFound("There is no such upload.", upload=part.hex)
-    return [found[part] for part in parts]
-
-
-async def spend(connection: Connection, parts: Sequence[UUID]) -> None:
-    """The final upload has the bytes of these parts."""
-    await connection.execute("update uploads set state = 'stored' where id = any($1::uuid[])", list(parts))
+    return done is not None
 
 
 async def remove(connection: Connection, upload: UUID) -> list[UUID]:
@@ -292,10 +247,8 @@ async def abandoned(connection: Connection, since: timedelta, most: int) -> list
     return [row["id"] for row in rows]
 
 
-async def of_user(connection: Connection, user: int, most: int) -> list[UUID]:
-    rows = await connection.fetch(
-        f"select id from uploads where user_id = $1 and kind = '{KIND}' limit $2", user, most
-    )
+async def of_user(connection: Connection, user: int) -> list[UUID]:
+    rows = await connection.fetch(f"select id from uploads where user_id = $1 and kind = '{KIND}'", user)
     return [row["id"] for row in rows]
 
 

@@ -98,6 +98,9 @@ def _length(parts: Parts, asking: Asking) -> int:
 
 
 def room(parts: Parts, length: int) -> None:
-    """DiskFull where so much does not fit. The kernel knows it by heart: to ask in a thread would cost a hundred times what asking does."""
+    """DiskFull where so much does not fit.
+
+    The kernel knows it by heart: to ask in a thread would cost a hundred times what asking does.
+    """
     if shutil.disk_usage(parts.settings.store_dir).free < length + SPARE_BYTES:
         raise DiskFull()

@@ -27,10 +27,11 @@ from chipmunk.errors import (
     Unavailable,
 )
 from chipmunk.operations import answers
-from compressor import asking, filenames, purge
+from compressor import asking, filenames, images, purge
 from compressor.admission import admit, precheck
 from compressor.asking import Asking
-from compressor.doors import data_uri, from_url, multipart, raw
+from compressor.doors import data_uri, direct, from_url, multipart, presigned, raw, tus
+from compressor.doors.from_url import Tell
 from compressor.ingest import Stored, Upload, ingest
 from compressor.parts import Parts, assembled
 from compressor.waiting import climbed
@@ -100,7 +101,7 @@ async def _received(parts: Parts, asked: Asking, request: Request) -> tuple[Uplo
             if arrived.url is None:
                 stored = await ingest(parts, taken)
             else:
-                taken, stored = await from_url.take(parts, taken, arrived.url)
+                taken, stored = await from_url.take(parts, taken, arrived.url, _while_waited_for(request))
             if ticket is not None and not stored.replayed:
                 parts.settled.add(ticket)
             return taken, stored
@@ -108,6 +109,14 @@ async def _received(parts: Parts, asked: Asking, request: Request) -> tuple[Uplo
         if ticket is not None:
             await asyncio.shield(_release(parts, ticket))
         raise
+
+
+def _while_waited_for(request: Request) -> Tell:
+    async def tell(_: int, __: int | None) -> None:
+        if await request.is_disconnected():
+            raise ClientDisconnect
+
+    return tell
 
 
 async def _upload(parts: Parts, asked: Asking, folder: Path, length: int, ticket: UUID | None) -> Upload:
@@ -176,7 +185,10 @@ def _parts(request: Request) -> Parts:
 
 async def _unknown(_: Request, error: Exception) -> Response:
     """Starlette's own refusals, as problems."""
-    raise MethodNotAllowed() if getattr(error, "status_code", 404) == 405 else NotFound()
+    if getattr(error, "status_code", 404) != 405:
+        raise NotFound()
+    allowed = (getattr(error, "headers", None) or {}).get("Allow", "")
+    raise MethodNotAllowed(allow=sorted(allowed.split(", ")))
 
 
 ROUTES = [
@@ -185,6 +197,10 @@ ROUTES = [
     Route("/-/done", done),
     Route("/v1/media", upload, methods=["POST", "PUT"]),
     Route("/v1/media/{media}", delete, methods=["DELETE"]),
+    *tus.ROUTES,
+    *presigned.ROUTES,
+    *direct.ROUTES,
+    *images.ROUTES,
 ]
 
 
@@ -200,6 +216,6 @@ def create(settings: Settings) -> Starlette:
     return Starlette(
         routes=ROUTES,
         lifespan=lifespan,
-        middleware=[Middleware(asgi.Edge, service="compressor")],
+        middleware=[Middleware(asgi.Edge, service="compressor"), Middleware(tus.Overriding)],
         exception_handlers={404: _unknown, 405: _unknown},
     )

@@ -230,7 +230,10 @@ class Pinned(AbstractResolver):
 
 
 def _failed(status: int | None = None) -> FetchFailed:
-    failed = FetchFailed() if status is None else FetchFailed(upstream_status=status)
+    if status is None:
+        failed = FetchFailed()
+    else:
+        failed = FetchFailed(f"The server of this URL answered {status}, and gave no file.", upstream_status=status)
     failed.passing = status is None or status in PASSING
     return failed
 

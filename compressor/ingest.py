@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from asyncio import Future
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,8 @@ class Upload:
     """A body that has arrived, as the file `0` of a folder of its own, and all that was said about it.
 
     `held` is what its ticket has reserved, where that is known without asking; `fingerprint` what makes it the same
-    under its key, where that was said before it came. `origin` and `token` are the media's; `job` ends when it is one.
+    under its key, where that was said before it came. `origin`, `meta` and `token` are the media's; `also` is done in
+    the transaction that makes it one.
     """
 
     folder: Path
@@ -53,16 +54,13 @@ class Upload:
     key: str | None
     fingerprint: bytes | None = None
     origin: dict[str, Any] | None = None
+    meta: dict[str, Any] | None = None
     token: UUID | None = None
-    job: UUID | None = None
+    also: Callable[[Connection], Awaitable[None]] | None = None
 
     @property
     def original(self) -> Path:
         return self.folder / ORIGINAL
-
-
-class JobEnded(Exception):
-    """The job that brought the upload was ended before it could be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +162,7 @@ def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extensio
         tags=begun.tags,
         flow_ids=tuple(f.key for f in upload.flows),
         origin=upload.origin,
+        meta=upload.meta,
         token=upload.token,
     )
 
@@ -176,11 +175,11 @@ async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, clim
         async with parts.database.transaction() as connection:
             if not await quotas.settle(connection, upload.user, new.id, new.total_bytes, kept, 1):
                 raise Unavailable("The upload lost its place; send it again.")
-            if upload.job is not None and not await jobs.end(connection, upload.job, "completed"):
-                raise JobEnded
             answer = answers.media(await media.insert(connection, new, climbing=climbing), parts.links)
             if elsewhere and await _placed(parts, connection, new) and not climbing:
                 await jobs.enqueue(connection, jobs.COPY, app=new.app_id, user=new.owner_id, media=new.id)
+            if upload.also is not None:
+                await upload.also(connection)
             if upload.key is not None:
                 await idempotency.answer(connection, upload.user, upload.key, new.id, answer)
     except asyncpg.ForeignKeyViolationError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from chipmunk.jobs import Job
 from compressor.inbox import DiskFailed
 from compressor.parts import Parts
 from compressor.placing import settle
+from compressor.together import side_by_side
 
 BATCH = 200
 AT_ONCE = 4
@@ -115,14 +116,3 @@ class Moving:
         self._told = time.monotonic()
         async with self._parts.database.connection() as connection:
             self.cancelled = not await jobs.advance(connection, self._job.id, asdict(self._progress))
-
-
-async def side_by_side(work: Sequence[Coroutine[None, None, None]]) -> None:
-    """Runs all of it; where one fails the others end too, and its error is raised."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -112,7 +112,7 @@ def _copy(source: int, target: int, offset: int) -> int:
     return offset + length
 
 
-class Uploads:
+class PartFiles:
     """The folders of all uploads."""
 
     def __init__(self, store_dir: Path) -> None:

@@ -24,6 +24,7 @@ from chipmunk.stores import opened as opened_stores
 from compressor.decoders import Decoders
 from compressor.fetch import Fetcher
 from compressor.inbox import Inbox
+from compressor.part_files import PartFiles
 from compressor.prechecks import Prechecks
 
 CONNECTIONS = 16
@@ -63,6 +64,10 @@ class Parts:
     fetcher: Fetcher
     settled: Settled = field(default_factory=Settled)
     prechecks: Prechecks = field(default_factory=Prechecks)
+
+    @property
+    def part_files(self) -> PartFiles:
+        return PartFiles(self.settings.store_dir)
 
     def now(self) -> float:
         return time.time()

@@ -25,6 +25,7 @@ from chipmunk.media import Media
 from chipmunk.storage import ByContent, Damaged, Store, StoreUnavailable
 from compressor.inbox import ORIGINAL, DiskFailed, disk
 from compressor.parts import Parts
+from compressor.together import side_by_side
 
 log = structlog.get_logger()
 
@@ -103,8 +104,7 @@ async def _whole(parts: Parts, found: Media, source: Copy) -> AsyncIterator[tupl
     async with parts.inbox.folder() as folder:
         store = await parts.stores.of_media(source.backend, found.id, plain=source.cid is not None)
         try:
-            for name in files(found):
-                await _fetch(store, source.objects[name].key, folder / name)
+            await side_by_side([_fetch(store, source.objects[name].key, folder / name) for name in files(found)])
         except StoreUnavailable:
             parts.stores.failed(source.backend)
             raise
@@ -149,12 +149,15 @@ async def _put_there(
     store = await parts.stores.of_media(backend, found.id, plain=plain, make=True)
     objects: dict[str, Stored] = {}
     kept = False
+
+    async def put(name: str, length: int) -> None:
+        key = await store.put(object_key(found.id, name), folder / name)
+        objects[name] = Stored(key, length, digests[name])
+        await verify(store, objects[name])
+        metrics.COPIED_BYTES.inc(length)
+
     try:
-        for name, length in files(found).items():
-            key = await store.put(object_key(found.id, name), folder / name)
-            objects[name] = Stored(key, length, digests[name])
-            await verify(store, objects[name])
-            metrics.COPIED_BYTES.inc(length)
+        await side_by_side([put(name, length) for name, length in files(found).items()])
         cid = objects[ORIGINAL].key if plain and await _by_content(parts, backend) else None
         async with parts.database.transaction() as connection:
             locked = await media.lock(connection, found.id)
@@ -253,11 +256,7 @@ async def remove(parts: Parts, row: Copy) -> None:
         return
     store = await parts.stores.store(row.backend)
     try:
-        if isinstance(store, ByContent):
-            for name, put in row.objects.items():
-                await store.unpin(put.key, object_key(row.media_id, name))
-        else:
-            await store.delete(f"{ids.folder(row.media_id)}/")
+        await store.delete(f"{ids.folder(row.media_id)}/")  # also what an attempt that died has left there
     except StoreUnavailable:
         parts.stores.failed(row.backend)
         raise

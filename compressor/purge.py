@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
 
-from chipmunk import copies, ids, jobs, media, users
-from chipmunk.errors import Problem
+from chipmunk import copies, events, ids, jobs, media, presigned, uploads, users
+from chipmunk.errors import Locked, Problem
 from chipmunk.jobs import Job
 from chipmunk.storage import StoreUnavailable
-from compressor import placing
+from compressor import finishing, incoming, placing
 from compressor.inbox import DiskFailed, disk
 from compressor.parts import Parts
 
@@ -66,11 +67,20 @@ async def purge_user(parts: Parts, job: Job) -> bool:
     if job.user_id is None:
         return True
     while True:
-        async with parts.database.transaction() as connection:
+        async with events.revoking(parts.database, parts.redis) as connection:
             going = await media.deleted_of(connection, job.user_id, BATCH)
         if not going:
             break
         for identifier in going:
             await bytes_of(parts, identifier)
+    async with parts.database.connection() as connection:
+        begun = await uploads.of_user(connection, job.user_id)
+    for identifier in begun:
+        with suppress(Locked):
+            await finishing.remove(parts, identifier)
+    async with parts.database.connection() as connection:
+        sent = await presigned.of_user(connection, job.user_id)
+    for upload in sent:
+        await incoming.remove(parts, upload)
     async with parts.database.transaction() as connection:
         return await users.forget(connection, job.user_id)

@@ -17,7 +17,7 @@ from chipmunk.copies import Copy
 from chipmunk.errors import NotFound
 from chipmunk.jobs import Job
 from chipmunk.media import Media
-from chipmunk.storage import Damaged, Listing
+from chipmunk.storage import ByContent, Damaged, Listing
 from compressor.moving import TOLD_SECONDS
 from compressor.orphans import SHARE, TOLERATED
 from compressor.parts import Parts
@@ -127,10 +127,10 @@ class Scrub:
         """Objects of media that no row knows, once they are an hour old. More than a hundredth of all is no crash's doing
         but an older database's: then nothing is taken."""
         store = await self._parts.stores.store(self._backend)
-        if not isinstance(store, Listing) or self._cancelled:
+        if not isinstance(store, Listing | ByContent) or self._cancelled:
             return
         seen, found, batch = 0, set[UUID](), dict[UUID, None]()
-        async for key, stat in store.listed():
+        async for key, stat in store.named() if isinstance(store, ByContent) else store.listed():
             identifier = _media_of(key)
             if identifier is None or stat.modified > datetime.now(UTC) - LEAST_AGE:
                 continue

@@ -49,6 +49,14 @@ BRANDS = {
     **dict.fromkeys((b"M4A ", b"M4B ", b"M4P "), _audio("mp4", "m4a")),
 }
 BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
+BMP = _image("bmp")
+EXTENSIONS = {k.extension: k for k in (*(kind for _, kind in STARTS), *RIFFS.values(), *BRANDS.values(), BMP)}
+ALIASES = {"jpeg": "jpg", "jpe": "jpg", "apng": "png", "tiff": "tif", "oga": "ogg", "opus": "ogg", "m4b": "m4a"}
+
+
+def named(extension: str) -> Kind | None:
+    """What files with such a suffix are said to be; None where it is no supported format's."""
+    return EXTENSIONS.get(ALIASES.get(extension, extension))
 
 
 def sniff(head: bytes) -> Kind | None:
@@ -61,7 +69,7 @@ def sniff(head: bytes) -> Kind | None:
     if head[4:8] == b"ftyp":
         return _by_brand(head)
     if head[:2] == b"BM" and len(head) >= 18 and int.from_bytes(head[14:18], "little") in BMP_HEADERS:
-        return _image("bmp")
+        return BMP
     return _audio("mpeg", "mp3") if _is_mpeg_audio(head) else None
 
 
@@ -90,9 +98,14 @@ def recognised(head: bytes, filename: str | None, further: Sequence[str]) -> Kin
     if found is not None:
         return found
     other = guess_other(head, filename or "")
-    if {"*/*", f"{other.mime.partition('/')[0]}/*", other.mime}.isdisjoint(further):
+    if not is_among(other.mime, further):
         raise Unsupported()
     return other
+
+
+def is_among(mime: str, further: Sequence[str]) -> bool:
+    """Whether it is one of the `further` types, which may be `video/*` or `*/*`."""
+    return not {"*/*", f"{mime.partition('/')[0]}/*", mime}.isdisjoint(further)
 
 
 OTHERS: tuple[tuple[bytes, str], ...] = (

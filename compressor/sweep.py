@@ -32,13 +32,14 @@ from chipmunk.db import Connection
 from chipmunk.errors import Problem, Unavailable
 from chipmunk.storage import Checking
 from chipmunk.vault import CannotOpen
-from compressor import climb
+from compressor import climb, incoming_sweep, tus_sweep
 from compressor.inbox import disk
 from compressor.orphans import Orphans
 from compressor.parts import Parts
 
 CHECK_SECONDS = 10.0
 ANEW = 1000
+UNFINISHED = timedelta(days=1)  # longer than any put or presigned upload takes
 LOCK = 0x7377_6565  # "swee"
 HOUR = 3600.0
 log = structlog.get_logger()
@@ -54,6 +55,7 @@ class Pace:
     orphaned: float = HOUR
     quarantined: float = 24 * HOUR
     lost: float = 120.0
+    listed: float = 300.0
     folders: int = 5000
 
 
@@ -62,6 +64,7 @@ class Sweeper:
         self._parts = parts
         self._pace = pace or Pace()
         self._orphans = Orphans(parts, self._pace.orphaned)
+        self._listed = float("-inf")
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Sweeps for as long as this process holds the sweepers' lock, and tries to get it where another has it."""
@@ -89,6 +92,8 @@ class Sweeper:
             self._backends,
             self._stranded,
             self._uploads,
+            self._resumable,
+            self._presigned,
             self._spool,
             self._folders,
             self._emptied,
@@ -162,6 +167,18 @@ class Sweeper:
         for path in left:
             await asyncio.to_thread(_take, path)
         _count("uploads", len(left))
+
+    async def _resumable(self) -> None:
+        _count("expired_uploads", await tus_sweep.expired(self._parts))
+        _count("part_files", await tus_sweep.stray(self._parts, self._pace.leftover))
+        await tus_sweep.finish_abandoned(self._parts)
+
+    async def _presigned(self) -> None:
+        _count("expired_uploads", await incoming_sweep.expired(self._parts))
+        if time.monotonic() - self._listed >= self._pace.listed:
+            self._listed = time.monotonic()
+            _count("incoming", await incoming_sweep.stray(self._parts))
+            _count("unfinished_parts", await incoming_sweep.unfinished(self._parts, UNFINISHED))
 
     async def _spool(self) -> None:
         left = await asyncio.to_thread(self._parts.inbox.old_spool, self._pace.spooled)

@@ -140,7 +140,7 @@ def location(upload: UUID, public_url: str) -> str:
 
 def shown(upload: Upload, public_url: str) -> Headers:
     """What a HEAD tells of an upload."""
-    found = {"upload-offset": str(upload.offset), **expires(upload)}
+    found = progress(upload)
     if upload.length is None:
         found["upload-defer-length"] = "1"
     else:
@@ -151,13 +151,15 @@ def shown(upload: Upload, public_url: str) -> Headers:
         found["upload-concat"] = "partial"
     elif upload.concat == "final":
         found["upload-concat"] = "final;" + " ".join(location(part, public_url) for part in upload.parts)
-    if upload.state == "stored" and upload.concat != "partial" and upload.media_id is not None:
-        found["chipmunk-media"] = upload.media_id.hex
     return found
 
 
-def expires(upload: Upload) -> Headers:
-    return {"upload-expires": http_date(upload.expires_at)}
+def progress(upload: Upload) -> Headers:
+    """How far an upload is, until when it lasts, and what it has become."""
+    found = {"upload-offset": str(upload.offset), "upload-expires": http_date(upload.expires_at)}
+    if upload.media_id is not None:
+        found["chipmunk-media"] = upload.media_id.hex
+    return found
 
 
 def http_date(moment: datetime) -> str:

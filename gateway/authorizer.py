@@ -19,13 +19,14 @@ from chipmunk.config import Settings
 from chipmunk.credentials import API_KEY, Authenticator, Caller, presented
 from chipmunk.db import Database, connect
 from chipmunk.errors import Unavailable
-from chipmunk.events import Outbox
+from chipmunk.events import Outbox, recent
 from chipmunk.heartbeats import beating
 from chipmunk.serving import serve
 from chipmunk.signing import Seal, digest
 from gateway.at_once import AtOnce
 from gateway.authorize import Outcome, Viewer, decide, is_public
 from gateway.gathering import Gathering
+from gateway.kept import Kept
 from gateway.memory import Fact, Memory, Tags
 from gateway.questions import ALIVE, NOTHING, REFUSED, UNAVAILABLE, Answer, Asked, Headers, Known, asked
 from gateway.subscription import heard, poll
@@ -212,9 +213,14 @@ class Process:
         stack.push_async_callback(polling.close)
         redis = aioredis.from_url(self._settings.redis_url)
         stack.push_async_callback(redis.aclose)
-        tags, outbox = Tags(), Outbox(polling)
+        kept = Kept(self._settings.cache_dir, time.monotonic)
+        tags, outbox = Tags(kept.forget), Outbox(polling)
         await poll(outbox, tags, time.monotonic)
-        await stack.enter_async_context(heard(outbox, redis, tags, time.monotonic))
+        async with polling.connection() as connection:
+            kept.forget(await recent(connection))
+        await stack.enter_async_context(heard(outbox, redis, tags, time.monotonic, kept.patience))
+        forgetting = asyncio.create_task(kept.keep_forgetting())
+        stack.callback(forgetting.cancel)
         await stack.enter_async_context(beating(polling, "authorizer"))
         self._authorizer = Authorizer(self._settings, database, tags)
         flushing = asyncio.create_task(_flush(self._authorizer.counts))

@@ -21,9 +21,13 @@ T = TypeVar("T")
 
 
 class Tags:
-    """When each tag last arrived, how far the outbox has been read, and when somebody last wanted to know."""
+    """When each tag last arrived, how far the outbox has been read, and when somebody last wanted to know.
 
-    def __init__(self) -> None:
+    The `listener` is told of every tag that arrives.
+    """
+
+    def __init__(self, listener: Callable[[Iterable[str]], None] | None = None) -> None:
+        self._listener = listener
         self._arrived: dict[str, float] = {}
         self._latest = NEVER
         self._pruned = 0.0
@@ -33,6 +37,9 @@ class Tags:
 
     def arrive(self, tags: Iterable[str], now: float) -> None:
         """Notes revocations. Those older than any fact's life are forgotten now and then."""
+        tags = list(tags)
+        if self._listener is not None:
+            self._listener(tags)
         for tag in tags:
             self._arrived[tag] = self._latest = now
         if now - self._pruned > LIFE_SECONDS:

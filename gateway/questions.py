@@ -69,9 +69,13 @@ class Known:
 
 
 def said(grant: Grant) -> bytes:
-    """What nginx needs to know, parted by spaces: folder, state, whether the original may be had, type, name."""
+    """What nginx needs to know, parted by spaces: folder, state, whether the original may be had, type, name.
+
+    An @ before the folder says that its files lie elsewhere.
+    """
     mime = grant.mime if MIME.fullmatch(grant.mime) else "application/octet-stream"
-    said = f"/{folder(grant.media_id)} {grant.state} {int(grant.original)} {mime} "
+    away = "" if grant.home is None else "@"
+    said = f"{away}/{folder(grant.media_id)} {grant.state} {int(grant.original)} {mime} "
     return said.encode() + _extended(grant.filename)
 
 

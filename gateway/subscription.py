@@ -31,7 +31,9 @@ async def poll(outbox: Outbox, tags: Tags, clock: Callable[[], float]) -> None:
     tags.polled = began
 
 
-async def _keep_polling(outbox: Outbox, tags: Tags, clock: Callable[[], float]) -> None:
+async def _keep_polling(
+    outbox: Outbox, tags: Tags, clock: Callable[[], float], asleep: Callable[[], float]
+) -> None:
     failing = False
     while True:
         try:
@@ -45,7 +47,7 @@ async def _keep_polling(outbox: Outbox, tags: Tags, clock: Callable[[], float]) 
             await asyncio.sleep(POLL_SECONDS)
         else:
             with suppress(TimeoutError):
-                await asyncio.wait_for(tags.wanted.wait(), ASLEEP_SECONDS)
+                await asyncio.wait_for(tags.wanted.wait(), asleep())
         tags.wanted.clear()
 
 
@@ -61,9 +63,18 @@ async def _listen(redis: Any, tags: Tags, clock: Callable[[], float]) -> None:
 
 
 @asynccontextmanager
-async def heard(outbox: Outbox, redis: Any, tags: Tags, clock: Callable[[], float]) -> AsyncIterator[None]:
-    """While this lasts, revocations arrive at `tags`."""
-    tasks = [asyncio.create_task(_keep_polling(outbox, tags, clock)), asyncio.create_task(_listen(redis, tags, clock))]
+async def heard(
+    outbox: Outbox,
+    redis: Any,
+    tags: Tags,
+    clock: Callable[[], float],
+    asleep: Callable[[], float] = lambda: ASLEEP_SECONDS,
+) -> AsyncIterator[None]:
+    """While this lasts, revocations arrive at `tags`; `asleep`: seconds between polls while nobody asks anything."""
+    tasks = [
+        asyncio.create_task(_keep_polling(outbox, tags, clock, asleep)),
+        asyncio.create_task(_listen(redis, tags, clock)),
+    ]
     try:
         yield
     finally:

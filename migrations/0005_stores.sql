@@ -67,10 +67,13 @@ create index media_keys_by_master on media_keys (master);
 -- What of ours an IPFS node has pinned, once for each object that has this content: it is unpinned with the last.
 create table pins (
     backend_id integer not null references backends,
-    cid        text not null,
-    object     text not null,
+    cid        text collate "C" not null,
+    object     text collate "C" not null,
+    bytes      bigint not null,
+    created_at timestamptz not null default now(),
     primary key (backend_id, cid, object)
 );
+create index pins_by_object on pins (backend_id, object, cid);
 
 -- Uploads that take more than one request. The id is that of the reservation and of the media to be. One that was made
 -- with the app's key (`by_app`) may go to any flow. Who appends to it is its holder, until `held_until`.
@@ -84,6 +87,7 @@ create table uploads (
     flows      text[] not null,
     filename   text,
     metadata   text not null default '',
+    mime       text,
     meta       jsonb not null default '{}',
     length     bigint check (length >= 0),
     "offset"   bigint not null default 0 check ("offset" >= 0),
@@ -106,6 +110,9 @@ create index uploads_ingesting on uploads (id) where state = 'ingesting';
 
 -- Of a media that was fetched: {url, page}, where it came from and the page that showed it there.
 alter table media add column origin jsonb;
+
+-- Of a media, what the caller said of it beyond what it is: one JSON object.
+alter table media add column meta jsonb;
 
 -- Jobs that are about more than one media say what with and how far; the operator's belong to no app.
 alter table jobs alter column app_id drop not null;

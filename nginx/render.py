@@ -27,6 +27,7 @@ from chipmunk.errors import (
     Unprocessable,
     Unsupported,
 )
+from nginx.cors import maps
 from nginx.errors import BadRange, HeadersTooLarge, PreconditionFailed, Timeout, UriTooLong
 
 UPSTREAMS = ("authorizer", "api", "compressor")
@@ -58,7 +59,7 @@ CALL = """\
       proxy_set_header X-Request-Id $request_id; proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $outer_scheme; proxy_set_header X-Ticket ""; proxy_set_header X-Spool "";
       proxy_set_header X-Counted "";
-      proxy_connect_timeout 1s; proxy_send_timeout 10s; proxy_read_timeout 90s; proxy_next_upstream {next};
+      proxy_connect_timeout 1s; proxy_send_timeout {send}s; proxy_read_timeout {read}s; proxy_next_upstream {next};
       add_header X-Request-Id $request_id always;{cors}"""
 
 DECIDE = """\
@@ -78,6 +79,16 @@ DECIDE = """\
 
 # nginx tries no other replica where the list of them changed while it waited for a lost one, so it is asked once more.
 ASK_AGAIN = "      error_page 502 504 = /-/authorize/again;"
+
+# Of what the API's process answers only the bytes, their validators and ranges go on, and what it says to nginx alone.
+STORED = """\
+      proxy_pass_request_headers off; proxy_pass_request_body off;
+      proxy_http_version 1.1; proxy_set_header Host api; proxy_set_header Connection "";
+      proxy_set_header Content-Length ""; proxy_set_header X-Request-Id $request_id;
+      proxy_ignore_headers Cache-Control Expires Vary Set-Cookie X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;
+      proxy_hide_header Cache-Control; proxy_intercept_errors on;
+      proxy_connect_timeout 1s; proxy_send_timeout 5s; proxy_read_timeout 45s; proxy_next_upstream {next};
+      add_header Cache-Control $freshness;"""
 
 UPLOAD = """\
       auth_request_set $ticket $upstream_http_x_ticket;
@@ -111,16 +122,6 @@ CORS = (
     " add_header Access-Control-Allow-Headers $allowed_headers always;"
     " add_header Access-Control-Max-Age $allowed_seconds always;"
 )
-EXPOSED = (
-    "Location, Retry-After, Allow, X-Request-Id, Preference-Applied, Idempotent-Replayed, RateLimit, RateLimit-Policy"
-)
-CORS_MAPS = """\
-  map $http_origin $allowed_origin {{ default ""; {origins} }}
-  map $allowed_origin $allowed_credentials {{ "" ""; default true; }}
-  map $allowed_origin $exposed_headers {{ "" ""; default "{exposed}"; }}
-  map "$request_method $allowed_origin" $allowed_methods {{ "~^OPTIONS ." "GET, HEAD, POST, PUT, DELETE"; default ""; }}
-  map $allowed_methods $allowed_headers {{ "" ""; default "Authorization, Content-Type, Idempotency-Key, Prefer"; }}
-  map $allowed_methods $allowed_seconds {{ "" ""; default 600; }}"""
 
 
 def render(settings: Settings) -> str:
@@ -143,6 +144,7 @@ def _values(settings: Settings) -> dict[str, str]:
     data = settings.data_dir
     several = any(not settings.address(name).startswith("unix:") for name in UPSTREAMS)  # type: ignore[arg-type]
     again = "error timeout non_idempotent" if several else "off"
+    once = again.replace(" non_idempotent", "")
     cors = CORS if settings.origins else ""
     preflight = "\n      if ($allowed_methods) { return 204; }" if cors else ""
     headers = [*SAFE.values(), f"Cross-Origin-Resource-Policy {settings.view_policy}"]
@@ -152,6 +154,8 @@ def _values(settings: Settings) -> dict[str, str]:
         "run": _path(settings.run_dir),
         "temp": _path(data / "nginx"),
         "log": _path(settings.log_dir),
+        "cache": _path(settings.cache_dir),
+        "cache_bytes": str(settings.cache_bytes),
         "store": _path(settings.store_dir),
         "fresh": f"private, max-age={settings.cache_max_age}, must-revalidate",
         "json_bytes": str(settings.max_json_bytes),
@@ -165,16 +169,16 @@ def _values(settings: Settings) -> dict[str, str]:
         "next": again,
         "decide": DECIDE.format(next=again),
         "ask_again": ASK_AGAIN if several else "",
-        "call": CALL.format(next=again.replace(" non_idempotent", ""), cors=preflight + _indented(cors)),
+        "stored": STORED.format(next=once),
+        "call": CALL.format(send=10, read=90, next=once, cors=preflight + _indented(cors)),
+        "resumable": CALL.format(send=60, read=300, next=once, cors=_indented(cors)),
         "upload": UPLOAD + _indented(cors),
-        "cors": CORS_MAPS.format(origins=_origins(settings), exposed=EXPOSED) if cors else "",
+        "cors": maps(settings.origins) if cors else "",
+        "bad_range": _headers(BadRange) + f" add_header Content-Range $upstream_http_content_range always;"
+        f" return {BadRange.status} {_quoted(BadRange())};",
         "errors": "\n".join([_early(p) for p in BEFORE_A_URI] + [_named(p, cors) for p in OWN]),
         "refusals": "\n".join([*(_refusal(p, cors) for p in REFUSALS), *(_broken(p, cors) for p in BROKEN)]),
     }
-
-
-def _origins(settings: Settings) -> str:
-    return " ".join(f"{o} {o};" for o in settings.origins)
 
 
 def _indented(line: str) -> str:

@@ -29,8 +29,9 @@ def with_keys(settings: Settings) -> tuple[Settings, dict[str, str]]:
         values[field] = (folder / name).read_text().strip()
         if not values[field]:
             raise Refusal(f"{folder / name} is empty: restore it, or remove it to have a new key made.")
-    words = {field: tuple(values[field].split(",")) for field in ("secret_keys", "master_keys") if field in values}
-    return settings.model_copy(update={**values, **words}), fresh
+    split = {field: value.split(",") for field, value in values.items()}
+    several = {field: tuple(words) for field, words in split.items() if field in ("secret_keys", "master_keys")}
+    return settings.model_copy(update={**values, **several}), fresh
 
 
 def _keep(path: Path, value: str) -> None:

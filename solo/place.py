@@ -15,7 +15,7 @@ from chipmunk.config import Settings
 from solo.privileges import Account
 from solo.refusal import Refusal
 
-FOLDERS = ("store", "keys", "valkey", "nginx", "log", "run")
+FOLDERS = ("store", "cache", "keys", "valkey", "nginx", "log", "run")
 BACKLOG = 2048  # as nginx.conf says
 MEMORY = Path("/dev/shm")  # noqa: S108 - what lies there under our name is believed only where it is ours
 MIB = 1024 * 1024

@@ -92,15 +92,20 @@ def row(
     other: str = ABSENT,
     body: Mapping[str, Any] | None = None,
     content: bytes | None = None,
+    operator: str = FORBIDDEN,
 ) -> Row:
     """`scope` is the one that the owner needs; empty where no user may call at all."""
     within = {s: owner if s == scope else SCOPE for s in SCOPES} if scope else dict.fromkeys(SCOPES, owner)
-    answers = {"operator": FORBIDDEN, "app": app, "owner": owner, **within, "other": other}
+    answers = {"operator": operator, "app": app, "owner": owner, **within, "other": other}
     return Row(method, target, answers, body, content)
 
 
 def for_the_app_alone(method: str, target: Callable[[Cast], str], app: str, **given: Any) -> Row:
     return row(method, target, app, FORBIDDEN, "", FORBIDDEN, **given)
+
+
+def for_the_operator_alone(method: str, target: Callable[[Cast], str], operator: str, **given: Any) -> Row:
+    return row(method, target, FORBIDDEN, FORBIDDEN, "", FORBIDDEN, operator=operator, **given)
 
 
 def answers(cast: Cast, asked: Row) -> dict[str, str]:
@@ -121,7 +126,7 @@ def bare(answer: httpx.Response, *names: str) -> tuple[object, ...]:
     text = answer.text
     for name in names:
         text = text.replace(name, "-")
-    passing = ("date", "x-request-id", "content-length")
+    passing = ("date", "x-request-id", "content-length", "ratelimit")
     return answer.status_code, text, [(k, v) for k, v in answer.headers.items() if k not in passing]
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from chipmunk.migrate import apply
 from tests.harness import Solo, System, scratch
-from tests.servers.fixtures import rgw
+from tests.servers.fixtures import ipfs, kubo, rgw, tus_clients
 
-__all__ = ["rgw"]
+__all__ = ["ipfs", "kubo", "rgw", "tus_clients"]
 
 NUMBERS = count(1)
 

@@ -16,11 +16,12 @@ from chipmunk.jobs import Job
 from chipmunk.links import Link
 from chipmunk.media import Media
 from chipmunk.signing import Seal
+from chipmunk.uploads import Upload
 from chipmunk.users import User
 
 Answer = dict[str, Any]
 
-OWNERS_OWN = ("reason", "total_bytes", "sha256", "origin", "job")
+OWNERS_OWN = ("reason", "total_bytes", "sha256", "origin", "meta", "job")
 
 
 def when(moment: datetime | None) -> str | None:
@@ -62,6 +63,7 @@ def media(found: Media, links: Seal) -> Answer:
         "rungs": found.rungs,
         "tags": found.tags,
         "origin": found.origin,
+        "meta": found.meta,
         "flows": found.flows,
         "url": None if found.token is None else f"/{links.sign(found.token)}/",
         "created_at": when(found.created_at),
@@ -130,6 +132,18 @@ def backend(found: Backend, copies: tuple[int, int]) -> Answer:
         "copies": copies[0],
         "deletions_waiting": copies[1],
         "created_at": when(found.created_at),
+    }
+
+
+def resumable(found: Upload) -> Answer:
+    return {
+        "id": found.id.hex,
+        "state": found.state,
+        "offset": found.offset,
+        "length": found.length,
+        "expires_at": when(found.expires_at),
+        "media": hexed(found.media_id),
+        "problem": found.problem,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -82,7 +82,7 @@ class Link(BaseModel):
 
 
 class Placed(Taken):
-    """A backend and what it is to the flow: the primary serves, a backup stands in for it, an archive only keeps."""
+    """A backend and what it is to the flow: the primary serves, else a backup, else an archive."""
 
     backend: Name
     role: Purpose
@@ -212,6 +212,7 @@ class Media(BaseModel):
     rungs: list[Rung]
     tags: Tags
     origin: Origin | None = Field(None, description="Of one that was fetched. For the app and the owner.")
+    meta: dict[str, Any] | None = Field(None, description="What its uploader said of it. For the app and the owner.")
     flows: list[Name]
     url: str | None = Field(description="`/<signed id>/` of the standing link; a quality and a slash follow.")
     created_at: datetime
@@ -254,8 +255,8 @@ class JobStarted(BaseModel):
 
 
 class Health(BaseModel):
-    status: Literal["ok", "degraded"] = Field(description="`degraded`: Redis is down; slower, but right.")
-    down: list[str]
+    status: Literal["ok", "degraded"] = Field(description="`degraded`: Redis or a backend is down; slower, but right.")
+    down: list[str] = Field(description="`redis`, and each backend that failed its last check as `backend:<name>`.")
 
 
 class Problem(BaseModel):
@@ -268,3 +269,15 @@ class Problem(BaseModel):
     status: int
     code: str
     detail: str
+
+
+class Resumable(BaseModel):
+    """A resumable upload. `ingesting`: all its bytes are there; `stored`: it is a media, of the same id."""
+
+    id: Id
+    state: Literal["open", "ingesting", "stored", "failed"]
+    offset: int = Field(description="How many bytes are there for good.")
+    length: int | None = Field(description="Null: it has not been said yet.")
+    expires_at: datetime
+    media: Id | None
+    problem: Problem | None = Field(description="What it was refused with, where it failed.")

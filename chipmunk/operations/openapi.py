@@ -24,6 +24,7 @@ IN_PATH: dict[str, Document] = {
     "flow": NAME,
     "backend": NAME,
     "entrance": {"type": "string"},
+    "token": {"type": "string", "description": "As the `presigned_url_str` has it."},
     "id": {"type": "string", "description": "The signed id, as a `url` has it."},
     "quality": {"type": "integer", "minimum": 0, "maximum": 6},
 }
@@ -33,6 +34,14 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
     "user": ("Whose.", NAME),
     "flow": ("Which flow; an upload may name several.", NAME),
     "filename": ("What people call the file.", {"type": "string"}),
+    "imgf": ("The format: `jpeg`, `png`, `gif`, `webp`, …", {"type": "string"}),
+    "imgn": ("What people call it.", {"type": "string"}),
+    "f": ("Flows, between commas; none: `general`.", {"type": "string"}),
+    "ct": ("The type of the client; says nothing.", {"type": "string"}),
+    "size": ("How many bytes it has.", {"type": "integer", "minimum": 1}),
+    "method": ("How it is to be sent, where the store has both.", {"type": "string", "enum": ["put", "post"]}),
+    "parts": ("1: in parts, where the store has such.", {"type": "integer", "enum": [0, 1]}),
+    "imgid": ("Which upload.", {"type": "string", "pattern": models.ID_PATTERN}),
     "next": ("Where to send the browser: a path here, or a page of an allowed origin.", {"type": "string"}),
 }
 ABOUT = """\

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from chipmunk import credentials, rates
 from chipmunk import errors as e
+from chipmunk.operations import gloflow as g
 from chipmunk.operations import models as m
 
 Access = Literal["anyone", "user", "app", "operator"]
@@ -90,12 +91,34 @@ SESSIONS = (
     Operation("enter", "GET", "/enter/{entrance}", "Log a browser in, once, and send it on", "whoever holds the `enter_url`", "anyone", status=303, also=(200,), kind="text/html", query=("next",)),
 )  # fmt: skip
 MEDIA = (
-    Operation("upload", "POST", "/v1/media", "Upload a file in a form or in JSON", "app, user", scope="upload", status=201, answer=m.Media, takes=(("multipart/form-data", m.Form), (JSON, m.Upload)), query=TO, problems=UPLOAD, side="compressor", counts="uploads"),
+    Operation("upload", "POST", "/v1/media", "Upload a file in a form or in JSON", "app, user", scope="upload", status=201, answer=m.Media, takes=(("multipart/form-data", m.Form), (JSON, m.Upload)), query=TO, problems=(*UPLOAD, e.UrlRefused, e.FetchFailed), side="compressor", counts="uploads"),
     Operation("upload_raw", "PUT", "/v1/media", "Upload a file as the body", "app, user", scope="upload", status=201, answer=m.Media, takes=(("*/*", None),), query=TO, problems=UPLOAD, side="compressor", counts="uploads"),
     Operation("list_media", "GET", "/v1/media", "Media, newest first", SEEN, scope="view", answer=m.Media, a_list=True, query=("user", "flow", *PAGE), problems=(e.NotFound,)),
     Operation("get_media", "GET", "/v1/media/{media}", "A media", SEEN, scope="view", answer=m.Media),
     Operation("delete_media", "DELETE", "/v1/media/{media}", "Delete a media, every byte of it", OWN, scope="manage", status=204, side="compressor"),
     Operation("view", "GET", "/{id}/{quality}/", "The bytes: the original at quality 0, WebP at 1 to 6", "whom the link is for", "user", scope="view", kind="*/*", side="nginx"),
+)  # fmt: skip
+RESUMABLE: tuple[type[e.Problem], ...] = (e.Locked, e.OtherVersion)
+INGESTED: tuple[type[e.Problem], ...] = (
+    e.TooLarge, e.Unsupported, e.Unprocessable, e.QuotaExceeded, e.EmptyFile, e.CorruptImage, e.TooManyPixels,
+    e.DecodeFailed, e.UnknownFlow, e.Busy, e.DiskFull,
+)  # fmt: skip
+BYTES = (("application/offset+octet-stream", None),)
+OWN_UPLOADS = "app, the upload's user"
+UPLOADS = (
+    Operation("tus_options", "OPTIONS", "/v1/uploads/", "What there is of tus", "anyone", "anyone", status=204, side="compressor"),
+    Operation("create_upload", "POST", "/v1/uploads/", "Begin a resumable upload", "app, user", scope="upload", status=201, takes=BYTES, query=TO, problems=(e.UnknownUser, e.Mismatch, e.NotFound, e.TooManyUploads, e.ChecksumMismatch, *RESUMABLE, *INGESTED), side="compressor", counts="uploads"),
+    Operation("upload_options", "OPTIONS", "/v1/uploads/{upload}", "What there is of tus", "anyone", "anyone", status=204, side="compressor"),
+    Operation("upload_offset", "HEAD", "/v1/uploads/{upload}", "How far an upload is", OWN_UPLOADS, scope="upload", problems=(*RESUMABLE, *INGESTED), side="compressor"),
+    Operation("get_upload", "GET", "/v1/uploads/{upload}", "The same in JSON, and what it has become", OWN_UPLOADS, scope="upload", answer=m.Resumable, side="compressor"),
+    Operation("append_upload", "PATCH", "/v1/uploads/{upload}", "Append bytes; with the last it becomes a media", OWN_UPLOADS, scope="upload", status=204, takes=BYTES, problems=(e.OtherOffset, e.ChecksumMismatch, *RESUMABLE, *INGESTED), side="compressor"),
+    Operation("delete_upload", "DELETE", "/v1/uploads/{upload}", "End an upload; a media that it has become stays", OWN_UPLOADS, scope="upload", status=204, problems=RESUMABLE, side="compressor"),
+)  # fmt: skip
+IMAGES = (
+    Operation("add_img", "POST", "/v1/images/flows/add_img", "Have an image fetched from a URL", "app, user", scope="upload", answer=g.AddedImage, takes=((JSON, g.AddImage),), query=("user", "flow"), problems=(e.UrlRefused, e.QuotaExceeded, e.Busy, e.DiskFull, e.UnknownFlow, e.UnknownUser, e.Mismatch), side="compressor", counts="uploads"),
+    Operation("upload_init", "GET", "/v1/images/upload_init", "Begin an upload straight to the store", "app, user", scope="upload", answer=g.UploadInit, query=("imgf", "imgn", "f", "ct", "user", "size", "method", "parts"), problems=(e.CrossSite, e.TooManyUploads, e.EmptyFile, e.TooLarge, e.QuotaExceeded, e.Unsupported, e.UnknownFlow, e.UnknownUser, e.DiskFull), side="compressor", counts="uploads"),
+    Operation("upload_complete", "POST", "/v1/images/upload_complete", "Have what was sent stored", OWN_UPLOADS, scope="upload", answer=g.UploadCompleted, takes=((JSON, g.UploadComplete),), query=("imgid", "f"), problems=(e.NotFound, e.Conflict, e.Locked, e.EmptyFile, e.QuotaExceeded, e.Mismatch, e.Busy), side="compressor"),
+    Operation("send_direct", "PUT", "/v1/images/direct/{token}", "Send the bytes of one, where this service takes them in", "whoever has the URL", "anyone", takes=(("*/*", None),), problems=(e.Forbidden, e.LengthRequired, e.EmptyFile, e.Mismatch, e.Conflict, e.Locked, e.QuotaExceeded, e.Busy, e.DiskFull), side="compressor"),
 )  # fmt: skip
 LINKS = (
     Operation("create_link", "POST", "/v1/media/{media}/links", "Make a link", OWN, scope="manage", status=201, answer=m.Link, takes=((JSON, m.LinkFields),), problems=(e.UnknownUser,)),
@@ -137,7 +160,7 @@ SERVICE = (
 )  # fmt: skip
 
 GROUPS: dict[str, tuple[Operation, ...]] = {
-    "users": USERS, "sessions": SESSIONS, "media": MEDIA, "links": LINKS, "flows": FLOWS, "backends": BACKENDS, "jobs": JOBS,
+    "users": USERS, "sessions": SESSIONS, "media": MEDIA, "uploads": UPLOADS, "images": IMAGES, "links": LINKS, "flows": FLOWS, "backends": BACKENDS, "jobs": JOBS,
     "service": SERVICE,
 }  # fmt: skip
 OPERATIONS: tuple[Operation, ...] = tuple(o for group in GROUPS.values() for o in group)

@@ -89,6 +89,10 @@ class ByContent(Protocol):
         """Gives up the object that was put under this name; its content goes with the last. A missing one is fine."""
         ...
 
+    def named(self, prefix: str = "") -> AsyncIterator[tuple[str, Stat]]:
+        """Every name that begins so and that an object is kept under, in no order. `delete` takes names too."""
+        ...
+
 
 @runtime_checkable
 class ServedFromDisk(Protocol):
@@ -143,6 +147,10 @@ class PresigningUploads(Protocol):
 
     async def abort_parts(self, key: str, upload: str) -> None:
         """Drops an upload in parts. A missing one is fine."""
+        ...
+
+    async def abort_stale(self, older_than: timedelta) -> int:
+        """Drops the uploads in parts that were begun so long ago, our own puts' too, and returns how many."""
         ...
 
 

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from chipmunk.storage.ipfs import Pins
 
 
-def open_store(
-    url: str, options: Mapping[str, Any], secret: Mapping[str, str], local: LocalStore, pins: Pins
-) -> Store:
+def open_store(url: str, options: Mapping[str, Any], secret: Mapping[str, str], local: LocalStore, pins: Pins) -> Store:
     """The store at this URL, or BadBackend."""
     scheme = url.partition(":")[0]
     match scheme:

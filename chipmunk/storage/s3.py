@@ -25,7 +25,7 @@ from chipmunk.storage.s3_presigning import Presigning
 CHUNK = 256 * 1024
 MOST_AT_ONCE = 1000  # keys that one DeleteObjects takes
 VERSIONS_SECONDS = 60.0
-READ_TRIES = 3  # there may be another copy to read from
+REPLACED = {"PreconditionFailed", "412"}
 
 
 class S3Store(Presigning):
@@ -57,6 +57,19 @@ class S3Store(Presigning):
             await s3_parts.put(self._client, name, source, size, self._pace, sealing)
         return key
 
+    async def put_new(self, key: str, source: Path) -> bool:
+        """As `put`, unless something has the key already: whether it did. One request, so 5 GiB at most.
+
+        Where the answer of a first try was lost, what it kept counts as something.
+        """
+        body = Body(source, 0, (await asyncio.to_thread(source.stat)).st_size)
+        given = {"Key": self._name(key), "IfNoneMatch": "*", **self.options.sealing()}
+        try:
+            await self._client.call("put_object", body=body, raising=REPLACED, **given)
+        except ClientError:
+            return False
+        return True
+
     async def open(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Goes on where a connection broke, as long as it is the same object."""
         name = self._name(key)
@@ -83,7 +96,7 @@ class S3Store(Presigning):
                 return
             except FAILURES as e:
                 failed += 1
-                if failed >= READ_TRIES:
+                if failed >= self._pace.read_tries:
                     raise translated(e) from None
             await asyncio.sleep(self._pace.pause(failed))
 
@@ -91,7 +104,7 @@ class S3Store(Presigning):
         """None where nothing of the object lies in that range."""
         try:
             answer = await self._client.call(
-                "get_object", tries=READ_TRIES, raising={"InvalidRange", "PreconditionFailed", "412"}, Key=name, **asked
+                "get_object", tries=self._pace.read_tries, raising={"InvalidRange", *REPLACED}, Key=name, **asked
             )
         except ClientError as e:
             if code(e) == "InvalidRange":
@@ -105,7 +118,9 @@ class S3Store(Presigning):
     async def stat(self, key: str) -> Stat | None:
         name = self._name(key)
         try:
-            found = await self._client.call("head_object", tries=READ_TRIES, raising={"400", "403", "404"}, Key=name)
+            found = await self._client.call(
+                "head_object", tries=self._pace.read_tries, raising={"400", "403", "404"}, Key=name
+            )
         except ClientError:
             return await self._whether(name)
         return Stat(found["ContentLength"], found["LastModified"])
@@ -113,7 +128,7 @@ class S3Store(Presigning):
     async def _whether(self, name: str) -> Stat | None:
         """As `stat`, by a call whose error has a body, and so tells a missing object from a missing bucket."""
         try:
-            found = await self._client.call("get_object", tries=READ_TRIES, Key=name)
+            found = await self._client.call("get_object", tries=self._pace.read_tries, Key=name)
         except Missing:
             return None
         found["Body"].close()
@@ -181,8 +196,10 @@ class S3Store(Presigning):
     async def check(self) -> None:
         name = f"{self.address.prefix}.chipmunk-check-{uuid4().hex}"
         await self._client.call("list_objects_v2", tries=2, Prefix=name, MaxKeys=1)
-        await self._client.call("put_object", tries=2, Key=name, Body=b"chipmunk", **self.options.sealing())
+        kept = await self._client.call("put_object", tries=2, Key=name, Body=b"chipmunk", **self.options.sealing())
         try:
+            if self.options.encryption not in ("", kept.get("ServerSideEncryption")):
+                raise StoreUnavailable("The S3 store does not encrypt as the backend says.")
             answer = await self._client.call("get_object", tries=2, Key=name)
             found = b"".join([chunk async for chunk in _chunks(answer["Body"])])
         except FAILURES as e:

@@ -30,12 +30,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds: to connect, without a byte moving, and for one call in all, where it moves no body. Part sizes in bytes."""
+    """Seconds: to connect, without a byte moving, and for one call in all, where it moves no body. Part sizes in bytes.
+
+    Reads give up sooner, since there may be another copy.
+    """
 
     connect: float = 5
     idle: float = 20
     deadline: float = 40
     tries: int = 6
+    read_tries: int = 3
     first_pause: float = 0.2
     longest_pause: float = 10
     part_bytes: int = 64 * 1024 * 1024
@@ -118,16 +122,18 @@ class Client:
         self, operation: str, *, body: Body | None = None, tries: int = 0, raising: Collection[str] = (), **given: Any
     ) -> Any:
         """The answer. Raises Missing, StoreUnavailable, and as it came an error whose code is in `raising`."""
-        began, tried = monotonic(), 0
+        began, tried, stalled = monotonic(), 0, 0.0
         while True:
             try:
                 return await self._once(operation, body, given)
             except FAILURES as e:
                 tried += 1
                 pause = self._pace.pause(tried)
-                late = body is None and monotonic() - began + pause > self._pace.deadline
+                stalled += self._pace.idle if isinstance(e, TimeoutError) else 0
+                spent = monotonic() - began if body is None else stalled
                 if code(e) in raising:
                     raise
+                late = spent + pause > self._pace.deadline
                 if late or tried >= (tries or self._pace.tries) or not passes(e):
                     raise translated(e) from None
             await asyncio.sleep(pause)
@@ -155,7 +161,7 @@ async def moving(call: Coroutine[Any, Any, T], position: Callable[[], int], idle
     """The call's result, or TimeoutError once `position` has not changed for `idle` seconds."""
     task = asyncio.ensure_future(call)
     try:
-        before = -1
+        before = position()
         while not (await asyncio.wait({task}, timeout=idle))[0]:
             now = position()
             if now == before:

@@ -18,7 +18,8 @@ from chipmunk.storage import Missing, StoreUnavailable
 FAILURES = (BotoCoreError, ClientError, aiohttp.ClientError, ConnectionError, TimeoutError)
 THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "429"}
 PASSING = THROTTLED | {
-    "BadDigest", "InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "XAmzContentSHA256Mismatch",
+    "BadDigest", "ConditionalRequestConflict", "InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable",
+    "XAmzContentSHA256Mismatch",
 }  # fmt: skip
 MISSING = {"NoSuchKey", "NoSuchUpload"}
 SENTENCES = {

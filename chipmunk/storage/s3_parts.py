@@ -23,13 +23,13 @@ Part = dict[str, Any]  # {"PartNumber", "ETag"}
 
 async def put(client: Client, name: str, source: Path, size: int, pace: Pace, sealing: dict[str, Any]) -> None:
     """The file as one object, or as nothing: the parts of a put that fails or is given up are dropped."""
-    begun = await client.call("create_multipart_upload", Key=name, **sealing)
-    upload = begun["UploadId"]
+    beginning = asyncio.ensure_future(client.call("create_multipart_upload", Key=name, **sealing))
     try:
+        upload = (await asyncio.shield(beginning))["UploadId"]
         parts = await _send(client, name, upload, source, size, pace)
         await complete(client, name, upload, parts, size)
     except BaseException:
-        dropping = asyncio.ensure_future(_drop(client, name, upload))
+        dropping = asyncio.ensure_future(_drop(client, name, beginning))
         await asyncio.shield(dropping)
         raise
 
@@ -74,10 +74,10 @@ async def _completed(client: Client, name: str, parts: int, size: int) -> bool:
     return found["ContentLength"] == size and str(found["ETag"]).strip('"').endswith(f"-{parts}")
 
 
-async def _drop(client: Client, name: str, upload: str) -> None:
+async def _drop(client: Client, name: str, beginning: asyncio.Future[Any]) -> None:
     with suppress(StoreUnavailable, TimeoutError):  # what is left then is dropped as stale
         async with asyncio.timeout(ABORT_SECONDS):
-            await abort(client, name, upload)
+            await abort(client, name, (await beginning)["UploadId"])
 
 
 async def abort(client: Client, name: str, upload: str) -> None:

@@ -19,8 +19,10 @@ from compressor.ingest import Stored, Upload, ingest
 from compressor.parts import Parts
 
 TELL_SECONDS = 1.0
+LEAST = 1 + ladder.still_cap(1)  # what the smallest file takes of a quota
 
-Tell = Callable[[int, int | None], Awaitable[None]]  # how many bytes are here, and of how many where that is known
+# How many bytes are here, and of how many where that is known, once a second; what it raises ends the fetch.
+Tell = Callable[[int, int | None], Awaitable[None]]
 
 
 async def take(parts: Parts, upload: Upload, url: str, tell: Tell | None = None) -> tuple[Upload, Stored]:
@@ -28,11 +30,13 @@ async def take(parts: Parts, upload: Upload, url: str, tell: Tell | None = None)
     answer is not fetched again."""
     parts.fetcher.check(url)
     fingerprint = _fingerprint(upload, url)
-    place = Place(upload.user, 1, 1 + ladder.still_cap(1), upload.ticket, upload.held)
+    place = Place(upload.user, 1, LEAST, upload.ticket, upload.held)
     async with holding(parts, place, upload.key, fingerprint) as hold:
         if hold.answer is not None:
             return upload, Stored(hold.answer, replayed=True)
         fetched = await parts.fetcher.fetch(url, upload.original, Intake(parts, upload, hold, tell))
+        if tell is not None:
+            await tell(fetched.length, fetched.length)
         whole = replace(
             upload,
             length=fetched.length,
@@ -47,7 +51,9 @@ async def take(parts: Parts, upload: Upload, url: str, tell: Tell | None = None)
 
 def _fingerprint(upload: Upload, url: str) -> bytes:
     """What makes it the same under an Idempotency-Key: its URL, its name and its flows."""
-    return hashlib.sha256("\0".join(["url", url, upload.filename or "", *(f.id for f in upload.flows)]).encode()).digest()
+    return hashlib.sha256(
+        "\0".join(["url", url, upload.filename or "", *(f.id for f in upload.flows)]).encode()
+    ).digest()
 
 
 class Intake:

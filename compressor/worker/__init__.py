@@ -28,7 +28,7 @@ from chipmunk.config import Settings
 from chipmunk.db import GONE
 from chipmunk.errors import Problem, SettingsError, Unavailable
 from chipmunk.jobs import Job
-from compressor import climb, moving, purge, scrub, sweep
+from compressor import climb, collecting, fetching, moving, purge, scrub, sweep
 from compressor.niceness import LADDERS, step_back
 from compressor.parts import Parts, assembled
 
@@ -55,6 +55,8 @@ AFAR: dict[str, Work] = {
     jobs.COPY: moving.copy,
     jobs.MOVE: moving.move,
     jobs.SCRUB: scrub.scrub,
+    jobs.FETCH: fetching.fetch,
+    jobs.COLLECT: collecting.collect,
 }
 AFAR_AT_ONCE = 8
 LONG = {jobs.MOVE: 2, jobs.SCRUB: 1}  # at once, of all workers: they take hours
@@ -150,7 +152,7 @@ class Worker:
         except Stopped:
             raise await self._handed_back(job, timedelta(0)) from None
         except Problem as e:
-            if e.status < 500:
+            if e.status < 500 and not e.passing:
                 return await self._fail(job, e.detail)
             return await self._again(job, tries, e)
         except Exception as e:
@@ -185,7 +187,7 @@ class Worker:
         return await {**HERE, **AFAR}[job.kind](self._parts, job) is not False
 
     async def _again(self, job: Job, tries: int, error: Exception) -> str:
-        if tries >= MOST_TRIES[isinstance(error, Problem)]:
+        if tries >= MOST_TRIES[isinstance(error, Problem) and error.status >= 500]:
             return await self._fail(job, error.detail if isinstance(error, Problem) else Problem.sentence)
         raise await self._handed_back(job, _delay(tries)) from error
 

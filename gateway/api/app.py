@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from chipmunk import asgi, db, jwt, logs, metrics, stores
 from chipmunk.config import Settings
@@ -38,6 +39,7 @@ from gateway.api import (
 from gateway.api.call import Handler, Parts
 from gateway.api.health import Health
 from gateway.api.routing import routes
+from gateway.api.stored import ROUTE, StoredViews
 
 CONNECTIONS = 10
 REDIS_SECONDS = 0.5
@@ -134,7 +136,7 @@ def create(settings: Settings) -> Starlette:
                     await following
 
     app = Starlette(
-        routes=routes(HANDLERS),
+        routes=[*routes(HANDLERS), Route(ROUTE, StoredViews())],
         lifespan=lifespan,
         middleware=[Middleware(asgi.Edge, service="api")],
         exception_handlers={404: _unknown},

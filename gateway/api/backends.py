@@ -10,13 +10,13 @@ from starlette.responses import Response
 from chipmunk import backends, jobs
 from chipmunk.backend_fields import LOCAL_URL, SECRETS, Settled, settled
 from chipmunk.backends import Backend
-from chipmunk.errors import BadBackend, NotFound, Problem, Unprocessable
+from chipmunk.errors import BadBackend, NotFound, Unprocessable
 from chipmunk.operations import answers
 from chipmunk.operations.answers import Answer
 from chipmunk.operations.models import BackendFields
 from chipmunk.pinning import need_free
 from chipmunk.pins import DatabasePins
-from chipmunk.storage import Checking, LettingPagesIn, Store
+from chipmunk.storage import Checking, LettingPagesIn, Missing, Store, StoreUnavailable
 from chipmunk.storage.opening import open_store
 from chipmunk.vault import CannotOpen
 from gateway.api.call import Call, listed, nothing, put
@@ -70,8 +70,8 @@ async def _look_at(call: Call, name: str, wanted: Settled, before: Backend | Non
                 await _check(store, wanted, call.parts.settings.origins)
     except TimeoutError:
         raise BadBackend(f"The store did not answer within {CHECK_SECONDS:.0f} seconds.", backend=name) from None
-    except Problem as e:
-        raise BadBackend(e.detail, **{"backend": name, **e.ids}) from None
+    except (StoreUnavailable, Missing) as e:
+        raise BadBackend(e.detail, backend=name) from None
     finally:
         if isinstance(store, Checking):
             await store.close()

@@ -1,76 +1,19 @@
-"""JSON bodies: small, strict, and in the shape that an operation takes."""
+"""Bodies of requests, in the shape that an operation takes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from chipmunk.errors import BadRequest, TooLarge, Unprocessable, Unsupported
-
-LARGEST = 64 * 1024
-LONGEST_FIELD = 64
-Model = TypeVar("Model", bound=BaseModel)
+from chipmunk import bodies
+from chipmunk.bodies import Model
+from chipmunk.errors import BadRequest
 
 
 async def read(request: Request, headers: Mapping[str, str], shape: type[Model]) -> Model:
     """The body in this shape; none at all is an empty object."""
-    data = await _read(request, headers.get("content-length", "0"))
-    if data:
-        _need_json(headers)
-    return shaped(parse(data) if data else {}, shape)
-
-
-def parse(data: bytes) -> Any:
-    """The value of a JSON text (RFC 8259) in UTF-8 whose objects name each member once; else BadRequest."""
     try:
-        return json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise BadRequest("The body is not JSON, or names a member twice, or nests too deeply.") from None
-
-
-def shaped(value: Any, shape: type[Model]) -> Model:
-    """The value as this shape; else Unprocessable, which names the first field that is not as it must be."""
-    try:
-        return shape.model_validate(value)
-    except ValidationError as e:
-        first = e.errors(include_input=False, include_url=False, include_context=False)[0]
-        field = ".".join(str(step) for step in first["loc"])[:LONGEST_FIELD]
-        raise Unprocessable(f"{first['msg']}.", field=field) from None
-
-
-def _need_json(headers: Mapping[str, str]) -> None:
-    kind, _, parameter = headers.get("content-type", "").lower().partition(";")
-    charset = parameter.replace(" ", "").replace('"', "")
-    if kind.strip() != "application/json" or charset not in ("", "charset=utf-8"):
-        raise Unsupported("This call takes application/json in UTF-8.")
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise Unsupported("This call takes no compressed bodies.")
-
-
-async def _read(request: Request, length: str) -> bytes:
-    if length.isdecimal() and int(length[:10]) > LARGEST:
-        raise TooLarge(limit_bytes=LARGEST)
-    data = bytearray()
-    try:
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > LARGEST:
-                raise TooLarge(limit_bytes=LARGEST)
+        return await bodies.read(request.stream(), headers, shape)
     except ClientDisconnect:
         raise BadRequest("The body ended early.") from None
-    return bytes(data)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a member is named twice")
-    return found
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 
-RANGES = re.compile(r"bytes=(.*)", re.IGNORECASE)
+RANGES = re.compile(r"bytes=(.+)", re.IGNORECASE)
 ONE = re.compile(r"[ ]*(?:([0-9]{1,18})[ ]*-[ ]*([0-9]{0,18})|-[ ]*([0-9]{1,18}))[ ]*")
 TAG = re.compile(r'(W/)?("[^"]*")')
 Headers = Mapping[str, str]

@@ -9,24 +9,27 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from chipmunk import heartbeats
+from chipmunk import backends, heartbeats
 from chipmunk.db import Database
 from chipmunk.errors import Unavailable
 
 PATIENCE_SECONDS = 1.0
 KEPT_SECONDS = 0.25
-POSTGRES, REDIS = "postgres", "redis"
+POSTGRES, REDIS, BACKEND = "postgres", "redis", "backend:"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is down, by name. Without PostgreSQL nothing is known of the processes that announce themselves there."""
+    """What is down, by name. Without PostgreSQL nothing is known of the processes that announce themselves there.
+
+    A backend that is down is `backend:<name>`: views are served from another copy, where there is one.
+    """
 
     down: tuple[str, ...]
 
     @property
     def works(self) -> bool:
-        return set(self.down) <= {REDIS}
+        return all(name == REDIS or name.startswith(BACKEND) for name in self.down)
 
 
 class Health:
@@ -50,7 +53,8 @@ class Health:
     async def _missing(self) -> list[str]:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS), self._database.connection() as connection:
-                return await heartbeats.missing(connection)
+                missing = await heartbeats.missing(connection)
+                return [*missing, *(f"{BACKEND}{name}" for name in await backends.down(connection))]
         except (Unavailable, TimeoutError):
             return [POSTGRES]
 

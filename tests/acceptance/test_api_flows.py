@@ -9,6 +9,7 @@ import pytest
 
 from tests.callers import (
     ABSENT,
+    ACCEPTED,
     CREATED,
     FORBIDDEN,
     NO_ID,
@@ -119,6 +120,8 @@ ROLE_ROWS = {  # what a viewer, an editor and an admin of the flow are answered,
     "see members": ("GET", "members", (FORBIDDEN, FORBIDDEN, OK, ABSENT)),
     "let in": ("PUT", "members/{friend}", (FORBIDDEN, FORBIDDEN, CREATED, ABSENT)),
     "put out": ("DELETE", "members/{friend}", (FORBIDDEN, FORBIDDEN, ABSENT, ABSENT)),
+    "say where it lies": ("PUT", "backends", (FORBIDDEN, FORBIDDEN, OK, ABSENT)),
+    "move it": ("POST", "move", (FORBIDDEN, FORBIDDEN, ACCEPTED, ABSENT)),
     "change the flow": ("PUT", "", (FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN)),
     "delete the flow": ("DELETE", "", (FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN)),
 }
@@ -135,7 +138,8 @@ def test_a_role_is_what_it_says_and_nothing_more(cast: Cast, app: App, what: str
         there = cast.media(flow=name)
         own = app.upload(cast.other, photo(40, 30, 5)).json()["id"]
         part = path.format(own=own, there=there, hidden=hidden, friend=friend)
-        body = {"json": {"role": "viewer"} if path.startswith("members") else {}} if method == "PUT" else {}
+        given = {"members": {"role": "viewer"}, "backends": {"backends": []}}.get(path.partition("/")[0], {})
+        body = {"json": given} if method == "PUT" else {}
         found.append(outcome(cast.ask("other", method, f"/v1/flows/{name}/{part}".rstrip("/"), **body)))
     assert tuple(found) == wanted
 
@@ -152,11 +156,14 @@ def test_a_flow_that_is_not_yours_looks_like_one_that_is_not_there(cast: Cast, a
         ("GET", "/v1/flows/{}/members"),
         ("PUT", f"/v1/flows/{{}}/members/{cast.other}"),
         ("DELETE", f"/v1/flows/{{}}/members/{cast.other}"),
+        ("PUT", "/v1/flows/{}/backends"),
+        ("POST", "/v1/flows/{}/move"),
         ("GET", "/v1/flows/{}"),
         ("GET", "/v1/media?flow={}"),
         ("GET", f"/v1/media?user={cast.owner}&flow={{}}"),
     ):
-        given: dict[str, Any] = {"json": {"role": "admin"}} if "members" in path and method == "PUT" else {}
+        body = {"role": "admin"} if "members" in path else {"backends": []}
+        given: dict[str, Any] = {"json": body} if method == "PUT" else {}
         there = cast.ask("other", method, path.format(private), **given)
         nothing = cast.ask("other", method, path.format(absent), **given)
         assert bare(there, private) == bare(nothing, absent), (method, path)
@@ -169,7 +176,14 @@ def test_a_put_makes_a_flow_and_changes_only_what_it_names(app: App) -> None:
     name = fresh("flow")
     made = app.http.put(f"/v1/flows/{name}")
     assert made.status_code == 201
-    kept = {"id": name, "square": False, "visibility": "private", "posting": "editors", "description": ""}
+    kept = {
+        "id": name,
+        "square": False,
+        "visibility": "private",
+        "posting": "editors",
+        "description": "",
+        "backends": [],
+    }
     assert {k: v for k, v in made.json().items() if k != "created_at"} == kept
     for change in ({"square": True}, {}, {"visibility": "public"}, {"description": "Grüße\n"}, {"posting": "users"}):
         kept |= change

@@ -45,12 +45,17 @@ def no_worker(system: System) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def rows(ended: str) -> dict[str, Row]:
     return {
-        "look": row("GET", lambda c: f"/v1/jobs/{ended}", OK, OK, "view"),
-        "look at none": row("GET", lambda c: f"/v1/jobs/{NO_ID}", ABSENT, ABSENT, "view"),
+        "look": row("GET", lambda c: f"/v1/jobs/{ended}", OK, OK, "view", operator=OK),
+        "look at none": row("GET", lambda c: f"/v1/jobs/{NO_ID}", ABSENT, ABSENT, "view", operator=ABSENT),
         "cancel what has ended": row(
-            "DELETE", lambda c: f"/v1/jobs/{ended}", NOT_CANCELLABLE, NOT_CANCELLABLE, "manage"
+            "DELETE",
+            lambda c: f"/v1/jobs/{ended}",
+            NOT_CANCELLABLE,
+            NOT_CANCELLABLE,
+            "manage",
+            operator=NOT_CANCELLABLE,
         ),
-        "cancel none": row("DELETE", lambda c: f"/v1/jobs/{NO_ID}", ABSENT, ABSENT, "manage"),
+        "cancel none": row("DELETE", lambda c: f"/v1/jobs/{NO_ID}", ABSENT, ABSENT, "manage", operator=ABSENT),
     }
 
 
@@ -75,6 +80,7 @@ def test_a_job_says_what_it_was_about_and_how_it_went(cast: Cast, app: App) -> N
         "attempts": 1,
         "reason": None,
         "media": media["id"],
+        "progress": None,
     }
     times = [datetime.fromisoformat(job[k]) for k in ("created_at", "started_at", "finished_at")]
     assert times == sorted(times)

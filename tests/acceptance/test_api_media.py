@@ -157,6 +157,8 @@ def test_a_media_says_all_that_the_contract_names(app: App) -> None:
     assert sorted(found["flows"]) == sorted([flow, "general"])
     assert datetime.fromisoformat(found["created_at"]).utcoffset() is not None
     assert app.http.get(f"/v1/jobs/{found['job']}").json()["media"] == found["id"]
+    assert found.pop("stored") == [{"backend": "local", "role": "primary", "state": "stored"}]
+    assert found.pop("cid") is None
     assert app.http.get("/v1/media", params={"user": user}).json()["items"] == [found]
 
 
@@ -168,9 +170,8 @@ def test_a_member_is_shown_what_concerns_them_and_no_more(cast: Cast, app: App) 
         app.http.put(f"/v1/flows/{name}/members/{user}", json={"role": "viewer"})
     media = app.ready(cast.media(flow=[shared, secret]))
     seen = cast.ask("other", "GET", f"/v1/media/{media['id']}").json()
-    assert seen == {k: media[k] for k in media if k not in ("reason", "total_bytes", "sha256", "job")} | {
-        "flows": [shared]
-    }
+    owners = {"reason", "total_bytes", "sha256", "origin", "meta", "job", "stored", "cid"}
+    assert seen == {k: media[k] for k in media if k not in owners} | {"flows": [shared]}
     assert cast.ask("owner", "GET", f"/v1/media/{media['id']}").json() == media
     for query in (f"flow={shared}", f"user={cast.owner}", f"user={cast.owner}&flow={shared}", ""):
         assert cast.ask("other", "GET", f"/v1/media?{query}").json()["items"][0] == seen, query

@@ -34,7 +34,7 @@ def test_a_new_one_gets_the_defaults_of_its_scheme_and_no_others() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "", "local", "local:/srv", "file:///srv", "https://s3.example.com/media", "s3://media", "S3+HTTP//x", "s3+https:",
+        "", "local", "local:/srv", "file:///srv", "https://s3.example.com/media", "s3://media", "S3+https://h/b", "s3+https:",
         "s3+https://", "s3+https:///media", "s3+https://s3.example.com", "s3+https://s3.example.com/", "s3+https://h:0/b",
         "s3+https://h:99999/b", "s3+https://h:x/b", "s3+https://[::1/b", "s3+https://h/b?x=1", "s3+https://h/b?",
         "s3+https://h/b#x", "s3+https://h /b", "s3+https://h\\x/b", "s3+https://h/b\n", "ipfs://node", "ipfs+https:5001",

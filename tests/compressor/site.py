@@ -18,12 +18,13 @@ class Site:
 
     port: int
     scheme: str
+    host: str = "127.0.0.1"
     pages: dict[str, Page] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     connections: int = 0
 
-    def url(self, path: str, host: str = "127.0.0.1") -> str:
-        return f"{self.scheme}://{host}:{self.port}{path}"
+    def url(self, path: str, host: str = "") -> str:
+        return f"{self.scheme}://{host or self.host}:{self.port}{path}"
 
     async def answer(self, reader: StreamReader, writer: StreamWriter) -> None:
         self.connections += 1
@@ -75,11 +76,11 @@ def chunked(body: bytes, size: int = 100_000) -> bytes:
 
 
 @asynccontextmanager
-async def site(tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
-    made = Site(0, "http" if tls is None else "https")
+async def site(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[Site]:
+    made = Site(0, "http" if tls is None else "https", host)
     answering: set[asyncio.Task[None]] = set()
     server = await asyncio.start_server(
-        lambda reader, writer: answering.add(asyncio.create_task(made.answer(reader, writer))), "127.0.0.1", 0, ssl=tls
+        lambda reader, writer: answering.add(asyncio.create_task(made.answer(reader, writer))), host, 0, ssl=tls
     )
     made.port = server.sockets[0].getsockname()[1]
     try:

@@ -147,7 +147,7 @@ async def test_of_another_status_the_number_is_told_and_no_more(here: Site, tmp_
     here.pages["/x"] = told(b"" if status[0] in "23" else b"secret of the inside", status)
     found = await refused(here.url("/x"), tmp_path / "0", FetchFailed)
     assert found.ids == {"upstream_status": int(status[:3])}
-    assert found.detail == FetchFailed.sentence
+    assert found.detail == f"The server of this URL answered {status[:3]}, and gave no file."
     assert found.passing == (status[0] == "5")
 
 
@@ -288,6 +288,13 @@ async def test_a_name_that_means_something_else_the_second_time_is_asked_for_onc
     await refused(here.url("/y", "a.example"), tmp_path / "1", UrlRefused, resolve=turning)
     assert asked == ["a.example", "a.example"]
     assert [head.split(" ")[1] for head in here.asked] == ["/x", "/y"]
+
+
+async def test_a_name_is_looked_up_as_the_system_does_it(here: Site, tmp_path: Path) -> None:
+    here.pages["/x"] = told(PHOTO)
+    await fetch(here.url("/x", "localhost"), tmp_path / "0", allowed=Allowed.parse(["localhost"]))
+    await refused(here.url("/x", "localhost"), tmp_path / "1", UrlRefused, allowed=Allowed())
+    await refused("http://no-such-name.invalid/", tmp_path / "2", UrlRefused)
 
 
 async def test_the_next_address_is_tried_where_one_is_silent(here: Site, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from chipmunk.errors import every_problem
 from chipmunk.operations.openapi import document
 from chipmunk.operations.table import OPERATIONS, Operation
 from compressor import app as write_side
-from compressor import orphans, sniff, sweep
+from compressor import collecting, finishing, orphans, sniff, sweep
 from gateway.api.app import HANDLERS
 from gateway.api.routing import routes
 from gateway.authorize import Outcome
@@ -81,13 +81,13 @@ def test_each_label_is_explained_for_each_metric_that_has_it() -> None:
 
 def test_labels_have_the_values_that_the_code_gives_them() -> None:
     told = {(m, c[1].strip("`")): codes(c[2]) for c in rows("metrics", "`.*", cells=3) for m in codes(c[0])}
-    kinds = {jobs.LADDER, jobs.PURGE_MEDIA, jobs.PURGE_USER}
+    kinds = set(jobs.KINDS)
     swept = set(re.findall(r'_count\(\s*"(\w+)"', Path(sweep.__file__).read_text()))
     assert told["chipmunk_jobs_total", "kind"] == kinds
     assert told["chipmunk_swept_total", "kind"] == swept
     assert told["chipmunk_decisions_total", "outcome"] == {o.value for o in Outcome} | {"unavailable"}
-    assert told["chipmunk_uploads_total", "door"] == {*write_side.DOORS, "precheck"}
-    assert told["chipmunk_upload_seconds", "door"] == set(write_side.DOORS)
+    assert told["chipmunk_uploads_total", "door"] == {*write_side.DOORS, finishing.DOOR, collecting.DOOR, "precheck"}
+    assert told["chipmunk_upload_seconds", "door"] == {*write_side.DOORS, finishing.DOOR, collecting.DOOR}
 
 
 def test_each_call_is_there_with_who_takes_answers_and_errors_of_its_own() -> None:
@@ -105,7 +105,7 @@ def test_each_call_is_there_with_who_takes_answers_and_errors_of_its_own() -> No
 def own_errors(operation: Operation, cell: str) -> str:
     if "#errors-of-uploads" not in cell:
         return cell
-    return text("api").partition("### Errors of uploads\n")[2].partition("\n##")[0]
+    return cell + text("api").partition("### Errors of uploads\n")[2].partition("\n##")[0]
 
 
 def test_the_openapi_document_is_valid_and_has_each_call() -> None:

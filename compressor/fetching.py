@@ -1,0 +1,79 @@
+"""The fetch job: a file from a URL becomes the media whose id and link were told when the job was made."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID, uuid4
+
+from chipmunk import ids, jobs, media, posting, quotas
+from chipmunk.db import Connection
+from chipmunk.jobs import Job
+from compressor.doors import from_url
+from compressor.inbox import disk
+from compressor.ingest import Upload
+from compressor.parts import Parts
+
+
+class Ended(Exception):
+    """The job was cancelled, or another worker goes on with it."""
+
+
+async def fetch(parts: Parts, job: Job) -> None:
+    """Stores the media and completes the job at once, so that it is stored once, however often a worker dies of it."""
+    if job.media_id is None or job.user_id is None:
+        return
+    holder = uuid4()
+    async with parts.database.connection() as connection:
+        if not await jobs.hold(connection, job.id, holder) or await media.exists(connection, job.media_id):
+            return
+    await _clear(parts, job.media_id)
+    try:
+        await _fetched(parts, job, job.media_id, job.user_id, holder)
+    except Ended:
+        return
+
+
+async def _fetched(parts: Parts, job: Job, identifier: UUID, user: int, holder: UUID) -> None:
+    given = job.payload
+    async with parts.database.connection() as connection:
+        flows = await posting.again(connection, job.app_id or 0, user, given["flows"], by_app=given["by_app"])
+        held = await quotas.renew(connection, user, identifier)
+    if held is None:
+        held = from_url.LEAST
+        await quotas.reserve(parts.database, user, held, 1, media=identifier)
+
+    async def tell(done: int, total: int | None) -> None:
+        progress = {"done_bytes": done} | ({} if total is None else {"total_bytes": total})
+        async with parts.database.connection() as connection:
+            if not await jobs.advance(connection, job.id, progress):
+                raise Ended
+
+    async def stored(connection: Connection) -> None:
+        if not await jobs.complete(connection, job.id, holder):
+            raise Ended
+
+    async with parts.inbox.folder() as folder:
+        upload = Upload(
+            folder=folder,
+            length=0,
+            app=job.app_id or 0,
+            user=user,
+            flows=flows,
+            filename=None,
+            ticket=identifier,
+            held=held,
+            key=None,
+            origin={"url": given["url"], "page": given["page"]},
+            token=UUID(hex=given["token"]),
+            also=stored,
+        )
+        await from_url.take(parts, upload, given["url"], tell)
+
+
+async def _clear(parts: Parts, identifier: UUID) -> None:
+    """Takes the folder of an attempt whose worker died: since the job is held by this one, none that came before can
+    store it any more."""
+    folder = f"{ids.folder(identifier)}/"
+    with disk():
+        if await asyncio.to_thread(parts.store.path(folder).exists):
+            await parts.store.delete(folder)

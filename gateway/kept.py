@@ -1,0 +1,92 @@
+"""What nginx keeps on disk of rungs that lie elsewhere, and how it goes when their media does.
+
+nginx finds a file of its cache by the MD5 of the name that it keeps it under, and takes one that is not there for one that it
+never had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from chipmunk.ids import folder
+from gateway.subscription import ASLEEP_SECONDS
+
+RUNGS = range(1, 7)
+# Seconds after a revocation: at once, and again for what was on its way to nginx just then. The API's process lets no rung
+# out whose media was deleted while it was read, so that nothing comes later.
+LOOKS = (0.0, 0.6, 1.6)
+GATHER_SECONDS = 0.05
+AWAKE_SECONDS = 1.0
+log = structlog.get_logger()
+
+
+def path(kept: Path, media: UUID, rung: int) -> Path:
+    """Where nginx keeps it: `levels=1:2`, `proxy_cache_key $away/$q`."""
+    name = hashlib.md5(f"/{folder(media)}/{rung}".encode(), usedforsecurity=False).hexdigest()
+    return kept / name[-1] / name[-3:-1] / name
+
+
+class Kept:
+    """Forgets media that tags name; `keep_forgetting` has to run for that. Times are those of `clock`, in seconds."""
+
+    def __init__(self, kept: Path, clock: Callable[[], float]) -> None:
+        self._kept = kept
+        self._clock = clock
+        self._due: dict[UUID, tuple[float, int]] = {}
+        self._woken = asyncio.Event()
+
+    def anything(self) -> bool:
+        """Whether nginx has kept anything since it was emptied."""
+        with suppress(OSError):
+            return any(self._kept.iterdir())
+        return False
+
+    def patience(self) -> float:
+        """Seconds that may pass until a revocation is heard of while nobody looks at anything."""
+        return AWAKE_SECONDS if self.anything() else ASLEEP_SECONDS
+
+    def forget(self, tags: Iterable[str]) -> None:
+        """What these tags name is looked for soon, and then again for a while."""
+        now = self._clock()
+        for tag in tags:
+            if tag.startswith("media:"):
+                self._due[UUID(hex=tag.removeprefix("media:"))] = (now, 0)
+                self._woken.set()
+
+    async def keep_forgetting(self) -> None:
+        while True:
+            soonest = min((at for at, _ in self._due.values()), default=None)
+            with suppress(TimeoutError):
+                wait = None if soonest is None else max(0.0, soonest - self._clock())
+                await asyncio.wait_for(self._woken.wait(), wait)
+            self._woken.clear()
+            await asyncio.sleep(GATHER_SECONDS)
+            due = self._taken(self._clock())
+            try:
+                await asyncio.to_thread(self._unlink, due)
+            except OSError as e:
+                log.error("what nginx keeps cannot be deleted", error=type(e).__name__)
+
+    def _taken(self, now: float) -> list[UUID]:
+        """Those whose time has come; each comes again until all looks are done."""
+        due = [media for media, (at, _) in self._due.items() if at <= now]
+        for media in due:
+            at, look = self._due[media]
+            if look + 1 < len(LOOKS):
+                self._due[media] = (at - LOOKS[look] + LOOKS[look + 1], look + 1)
+            else:
+                del self._due[media]
+        return due
+
+    def _unlink(self, due: Iterable[UUID]) -> None:
+        if self.anything():
+            for media in due:
+                for rung in RUNGS:
+                    path(self._kept, media, rung).unlink(missing_ok=True)
