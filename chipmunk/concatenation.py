@@ -54,8 +54,3 @@ async def parts(connection: Connection, app: int, user: int, given: Sequence[UUI
         if part not in found:
             raise NotFound("There is no such upload.", upload=part.hex)
     return [found[part] for part in given]
-
-
-async def spend(connection: Connection, given: Sequence[UUID]) -> None:
-    """The final upload has the bytes of these parts."""
-    await connection.execute("update uploads set state = 'stored' where id = any($1::uuid[])", list(given))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from chipmunk.db import Connection, Database
-from chipmunk.storage.ipfs import Pin
+from chipmunk.storage.pins import Pin
 
 PAGE = 1000
 COLUMNS = "object, cid, bytes, created_at"

@@ -19,7 +19,6 @@ from chipmunk.pins import DatabasePins
 from chipmunk.storage import Checking, Missing, Store, StoreUnavailable
 from chipmunk.storage.local import LocalStore
 from chipmunk.storage.opening import open_store
-from chipmunk.storage.sealed import SealedStore
 from chipmunk.vault import CannotOpen, Vault
 
 BELIEVED_SECONDS = 1.0
@@ -89,6 +88,8 @@ class Stores:
             found = await (media_keys.made if make else media_keys.get)(connection, self.vault, media)
         if found is None:
             raise Missing()
+        from chipmunk.storage.sealed import SealedStore
+
         return SealedStore(store, found, self.local.inbox)
 
     async def opened(self, backend: Backend) -> Store:

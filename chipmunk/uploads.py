@@ -189,26 +189,31 @@ async def let_go(connection: Connection, upload: UUID, holder: UUID) -> None:
 
 async def stored(connection: Connection, upload: UUID, holder: UUID) -> bool:
     """In the transaction that makes it a media; False where another holds it by now: then it is that one's to make."""
-    done = await connection.fetchval(
-        """
-        update uploads set state = 'stored', media_id = id, holder = null, held_until = null
-        where id = $1 and holder = $2 and state = 'ingesting' returning 1
-        """,
-        upload, holder,
-    )  # fmt: skip
-    return done is not None
+    return await _end(connection, upload, holder, "ingesting", "stored", None)
 
 
 async def fail(connection: Connection, upload: UUID, holder: UUID, problem: dict[str, Any]) -> bool:
     """Ends the upload with what it was refused for; False as with `keep`."""
-    done = await connection.fetchval(
-        f"""
-        update uploads set state = 'failed', problem = $3, holder = null, held_until = null
-        where id = $1 and holder = $2 and {LIVE} returning 1
+    return await _end(connection, upload, holder, "open", "failed", problem)
+
+
+async def _end(
+    connection: Connection, upload: UUID, holder: UUID, least: str, state: str, problem: dict[str, Any] | None
+) -> bool:
+    """Ends an upload that is `least` (or ingesting); the parts that it was made of have served then."""
+    row = await connection.fetchval(
+        """
+        with ended as (
+            update uploads set state = $4, problem = $5, media_id = case when $4 = 'stored' then id end,
+                               holder = null, held_until = null
+            where id = $1 and holder = $2 and state in ($3, 'ingesting') returning parts),
+        spent as (
+            update uploads set state = 'stored' where id in (select unnest(parts) from ended))
+        select 1 from ended
         """,
-        upload, holder, problem,
+        upload, holder, least, state, problem,
     )  # fmt: skip
-    return done is not None
+    return row is not None
 
 
 async def remove(connection: Connection, upload: UUID) -> list[UUID]:

@@ -2,18 +2,17 @@
 
 A sealed secret is `version (1) · fingerprint of the master key (8) · salt (16) · AES-256-GCM (secret, tag)`. Key and
 nonce come from the master key, the salt and the purpose by HKDF-SHA256 (RFC 5869), so that no two secrets share them and
-what was sealed for one purpose does not open for another.
+what was sealed for one purpose does not open for another. OpenSSL's eight megabytes come with the first secret.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 VERSION = b"\x01"
 FINGERPRINT, SALT, KEY, NONCE, TAG = 8, 16, 32, 12, 16
@@ -50,6 +49,8 @@ class Vault:
 
     def open(self, sealed: bytes, purpose: str) -> bytes:
         """What was sealed for this purpose. Raises UnknownMasterKey, or CannotOpen where it is not as it was sealed."""
+        from cryptography.exceptions import InvalidTag
+
         header = sealed[:HEADER]
         cipher, nonce = self._cipher(header, purpose, fingerprint_of(sealed))
         try:
@@ -59,6 +60,8 @@ class Vault:
 
     def _cipher(self, header: bytes, purpose: str, fingerprint: str = "") -> tuple[AESGCM, bytes]:
         fingerprint = fingerprint or self.fingerprint
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         if fingerprint not in self._keys:
             raise UnknownMasterKey(f"it was sealed by master key {fingerprint}, which CHIPMUNK_MASTER_KEYS lacks")
         secret = derived(self._keys[fingerprint], header[-SALT:], b"chipmunk.vault." + purpose.encode(), KEY + NONCE)
@@ -74,4 +77,7 @@ def fingerprint_of(sealed: bytes) -> str:
 
 def derived(key: bytes, salt: bytes, info: bytes, length: int = KEY) -> bytes:
     """HKDF-SHA256. `key` has the entropy already: this is no slow hash for passwords."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(key)

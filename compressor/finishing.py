@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from uuid import UUID
 
-from chipmunk import concatenation, flows, ids, metrics, quotas, uploads
+from chipmunk import flows, ids, metrics, quotas, uploads
 from chipmunk.db import Connection
 from chipmunk.errors import Locked, NotFound, Problem, Unavailable
 from chipmunk.flows import Flow
@@ -39,7 +39,7 @@ async def finish(parts: Parts, lease: Lease) -> None:
     if found is None or found.state != "stored":
         raise Unavailable("The upload was not stored; ask for it again.")
     lease.upload = found
-    await _clear(parts, found)
+    await _take_files(parts, [found.id, *found.parts])
     metrics.UPLOADS.labels(DOOR, "stored").inc()
     metrics.UPLOAD_SECONDS.labels(DOOR).observe(time.monotonic() - began)
 
@@ -49,7 +49,7 @@ async def refuse(parts: Parts, lease: Lease, problem: Problem) -> None:
     await lease.fail(problem)
     async with parts.database.connection() as connection:
         await quotas.release(connection, lease.upload.id)
-    await _clear(parts, lease.upload)
+    await _take_files(parts, [lease.upload.id, *lease.upload.parts])
     metrics.UPLOADS.labels(DOOR, problem.code).inc()
 
 
@@ -120,14 +120,6 @@ async def _place(parts: Parts, upload: Upload) -> list[Flow]:
     if not has_place:
         await quotas.reserve(parts.database, upload.user_id, size, upload.offset, media=upload.id)
     return found
-
-
-async def _clear(parts: Parts, upload: Upload) -> None:
-    """Takes the files of an upload that has ended, and of the parts that it was made of."""
-    if upload.parts:
-        async with parts.database.connection() as connection:
-            await concatenation.spend(connection, upload.parts)
-    await _take_files(parts, [upload.id, *upload.parts])
 
 
 async def _take_files(parts: Parts, gone: Sequence[UUID]) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -22,10 +22,12 @@ from chipmunk.storage.local import LocalStore
 from chipmunk.stores import Stores
 from chipmunk.stores import opened as opened_stores
 from compressor.decoders import Decoders
-from compressor.fetch import Fetcher
 from compressor.inbox import Inbox
 from compressor.part_files import PartFiles
 from compressor.prechecks import Prechecks
+
+if TYPE_CHECKING:
+    from compressor.fetch import Fetcher
 
 CONNECTIONS = 16
 REDIS_SECONDS = 0.5
@@ -61,7 +63,6 @@ class Parts:
     links: Seal
     redis: Any
     stores: Stores
-    fetcher: Fetcher
     settled: Settled = field(default_factory=Settled)
     prechecks: Prechecks = field(default_factory=Prechecks)
 
@@ -71,6 +72,13 @@ class Parts:
 
     def now(self) -> float:
         return time.time()
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """What it needs is imported with the first URL."""
+        from compressor.fetch import Fetcher
+
+        return Fetcher(self.settings.fetch_seconds, Allowed.parse(self.settings.fetch_allow))
 
 
 @asynccontextmanager
@@ -96,7 +104,6 @@ async def assembled(settings: Settings, *, plain: bool = False) -> AsyncIterator
                 limiter=Limiter(redis, settings),
                 links=Seal(settings.secret_keys, "link"),
                 redis=redis,
-                fetcher=Fetcher(settings.fetch_seconds, Allowed.parse(settings.fetch_allow)),
             )
     finally:
         await redis.aclose()

@@ -31,9 +31,7 @@ async def poll(outbox: Outbox, tags: Tags, clock: Callable[[], float]) -> None:
     tags.polled = began
 
 
-async def _keep_polling(
-    outbox: Outbox, tags: Tags, clock: Callable[[], float], asleep: Callable[[], float]
-) -> None:
+async def _keep_polling(outbox: Outbox, tags: Tags, clock: Callable[[], float], asleep: Callable[[], float]) -> None:
     failing = False
     while True:
         try:

@@ -10,7 +10,7 @@ from chipmunk.storage import Store
 from chipmunk.storage.local import LocalStore
 
 if TYPE_CHECKING:
-    from chipmunk.storage.ipfs import Pins
+    from chipmunk.storage.pins import Pins
 
 
 def open_store(url: str, options: Mapping[str, Any], secret: Mapping[str, str], local: LocalStore, pins: Pins) -> Store:

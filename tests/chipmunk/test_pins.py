@@ -12,7 +12,8 @@ import pytest
 from chipmunk import db, pins
 from chipmunk.db import Database
 from chipmunk.pins import DatabasePins
-from chipmunk.storage.ipfs import IpfsStore, MemoryPins, Pins
+from chipmunk.storage.ipfs import IpfsStore
+from chipmunk.storage.pins import MemoryPins, Pins
 from tests.servers.ipfs import Ipfs
 
 

@@ -13,9 +13,10 @@ import pytest
 
 from chipmunk.storage import BadKey, ByContent, Checking, Missing, StoreUnavailable
 from chipmunk.storage.cid import measured
-from chipmunk.storage.ipfs import IpfsStore, MemoryPins
+from chipmunk.storage.ipfs import IpfsStore
 from chipmunk.storage.kubo import Pace
 from chipmunk.storage.linter import lint, read
+from chipmunk.storage.pins import MemoryPins
 from chipmunk.storage.sealed import SealedStore
 from tests.servers.ipfs import Ipfs, Kubo
 

@@ -12,10 +12,11 @@ from aiohttp.test_utils import TestServer
 
 from chipmunk.storage import Damaged, StoreUnavailable
 from chipmunk.storage.cid import measured
-from chipmunk.storage.ipfs import PROBE_CID, IpfsStore, MemoryPins
+from chipmunk.storage.ipfs import PROBE_CID, IpfsStore
 from chipmunk.storage.kubo import Pace
 from chipmunk.storage.linter import read
 from chipmunk.storage.linter_remote import lint_remote
+from chipmunk.storage.pins import MemoryPins
 from tests.servers.faults import Proxy
 from tests.servers.ipfs import Ipfs
 
