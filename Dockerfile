@@ -13,7 +13,7 @@ RUN python3 -c 'import tomllib; print(*tomllib.load(open("/pyproject.toml", "rb"
 
 FROM ${BASE} AS house
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin chipmunk \
-    && install -d -o chipmunk -g chipmunk -m 0700 /data /data/log /data/nginx /data/run /data/store
+    && install -d -o chipmunk -g chipmunk -m 0700 /data /data/cache /data/log /data/nginx /data/run /data/store
 ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 CHIPMUNK_DATA_DIR=/data
 WORKDIR /srv
 

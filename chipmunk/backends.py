@@ -134,6 +134,41 @@ async def delete(connection: Connection, name: str) -> None:
         raise BackendInUse(backend=name) from None
 
 
+async def give_up(connection: Connection, name: str) -> int:
+    """Forgets what lies on a backend that is gone for good, as far as it lies elsewhere too or was to go anyway.
+
+    Views are then served from elsewhere. Returns how many media have no other copy: these stay, and are lost until they
+    are deleted or the backend is back.
+    """
+    found = await get(connection, name, lock=True)
+    if found.key == LOCAL:
+        raise BackendInUse("The local volume cannot be given up.", backend=name)
+    await connection.execute(
+        """
+        with moved as (
+            update media m set home = nullif(c.backend_id, $2) from (
+                select distinct on (media_id) media_id, backend_id from copies
+                where backend_id <> $1 and state = 'stored' and media_id in (select id from media where home = $1)
+                order by media_id, role = 'primary' desc nulls last, role = 'backup' desc nulls last) c
+            where m.id = c.media_id returning m.id)
+        insert into revocations (tag) select 'media:' || replace(id::text, '-', '') from moved
+        """,
+        found.key, LOCAL,
+    )  # fmt: skip
+    await connection.execute(
+        """
+        delete from copies c where backend_id = $1 and (
+            state <> 'stored' or role is null
+            or exists (select from copies x where x.media_id = c.media_id and x.backend_id <> $1 and x.state = 'stored')
+            or exists (select from media m where m.id = c.media_id and m.state = 'deleted'))
+        """,
+        found.key,
+    )
+    await connection.execute("update media set home = null where home = $1 and state = 'deleted'", found.key)
+    left: int = await connection.fetchval("select count(*) from copies where backend_id = $1", found.key)
+    return left
+
+
 async def down(connection: Connection) -> list[str]:
     """The names of backends that did not pass their last check."""
     return [r["name"] for r in await connection.fetch("select name from backends where not up order by name")]

@@ -91,7 +91,7 @@ class Settings(BaseModel):
     upload_seconds: int = Field(
         86400, ge=1, le=2_592_000, description="Time after which a resumable upload expires that nobody goes on with."
     )
-    presigned_seconds: int = Field(3600, ge=1, le=604_800, description="How long a presigned URL can be sent to.")
+    presigned_seconds: int = Field(3600, ge=1, le=43_200, description="How long a presigned URL can be sent to.")
     presigned_uploads: int = Field(20, ge=1, le=10_000, description="Unfinished presigned uploads of a user at once.")
     max_json_bytes: int = Field(32 * MIB, ge=1024, description="Largest JSON body that is taken.")
     user_calls_per_minute: int = Field(3000, ge=0, le=1_000_000, description="Calls a minute of a user; 0: no limit.")

@@ -10,6 +10,7 @@ from chipmunk import presigned, uploads
 from chipmunk.errors import Lost
 from chipmunk.ids import parse_id
 from chipmunk.storage import Listing, PresigningUploads, Store, StoreUnavailable
+from chipmunk.vault import CannotOpen
 from compressor import incoming
 from compressor.incoming import FOLDER
 from compressor.parts import Parts
@@ -44,7 +45,7 @@ async def stray(parts: Parts) -> int:
     for key, backend in (await parts.stores.known()).items():
         if backend.kind != "s3" or parts.stores.seems_down(key):
             continue
-        with suppress(StoreUnavailable):
+        with suppress(StoreUnavailable, CannotOpen):
             store = await parts.stores.store(key)
             if isinstance(store, Listing):
                 sent = [name async for name, _ in store.listed(FOLDER)]
@@ -56,7 +57,7 @@ async def unfinished(parts: Parts, older_than: timedelta) -> int:
     """Takes uploads in parts that nobody finished, a dead worker's too; returns how many."""
     taken = 0
     for key in await parts.stores.known():
-        with suppress(StoreUnavailable):
+        with suppress(StoreUnavailable, CannotOpen):
             store = await parts.stores.store(key)
             if isinstance(store, PresigningUploads) and not parts.stores.seems_down(key):
                 taken += await store.abort_stale(older_than)

@@ -68,11 +68,7 @@ class Kept:
                 await asyncio.wait_for(self._woken.wait(), wait)
             self._woken.clear()
             await asyncio.sleep(GATHER_SECONDS)
-            due = self._taken(self._clock())
-            try:
-                await asyncio.to_thread(self._unlink, due)
-            except OSError as e:
-                log.error("what nginx keeps cannot be deleted", error=type(e).__name__)
+            await asyncio.to_thread(self._unlink, self._taken(self._clock()))
 
     def _taken(self, now: float) -> list[UUID]:
         """Those whose time has come; each comes again until all looks are done."""
@@ -86,7 +82,11 @@ class Kept:
         return due
 
     def _unlink(self, due: Iterable[UUID]) -> None:
-        if self.anything():
-            for media in due:
-                for rung in RUNGS:
+        if not self.anything():
+            return
+        for media in due:
+            for rung in RUNGS:
+                try:
                     path(self._kept, media, rung).unlink(missing_ok=True)
+                except OSError as e:
+                    log.error("what nginx keeps cannot be deleted", media=media.hex, error=type(e).__name__)

@@ -148,7 +148,7 @@ BACKENDS = (
     Operation("put_backend", "PUT", "/v1/backends/{backend}", "Add or change a backend", OPERATOR, "operator", also=(201,), answer=m.Backend, takes=((JSON, m.BackendFields),), problems=(e.BadBackend, e.BackendInUse, e.BackendsPinned, e.Conflict)),
     Operation("get_backend", "GET", "/v1/backends/{backend}", "A backend, and how it is", OPERATOR, "operator", answer=m.Backend),
     Operation("list_backends", "GET", "/v1/backends", "Backends, by name", OPERATOR, "operator", answer=m.Backend, a_list=True, query=PAGE),
-    Operation("delete_backend", "DELETE", "/v1/backends/{backend}", "Take a backend on which nothing lies", OPERATOR, "operator", status=204, problems=(e.BackendInUse, e.BackendsPinned)),
+    Operation("delete_backend", "DELETE", "/v1/backends/{backend}", "Take a backend on which nothing lies", OPERATOR, "operator", status=204, query=("lost",), problems=(e.BackendInUse, e.BackendsPinned)),
     Operation("scrub_backend", "POST", "/v1/backends/{backend}/scrub", "Compare a backend with what should lie there, and mend it", OPERATOR, "operator", status=202, answer=m.JobStarted, problems=(e.Conflict,)),
 )  # fmt: skip
 SERVICE = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from chipmunk import concatenation, ids, quotas, uploads
 from chipmunk.credentials import API_KEY
 from chipmunk.db import Connection
-from chipmunk.errors import BadRequest
+from chipmunk.errors import BadRequest, Problem
 from chipmunk.posting import Posting
 from chipmunk.uploads import New, Upload
 from compressor import asking, filenames, finishing, tus_headers, tus_state
@@ -74,7 +75,8 @@ async def _begun(request: Request, parts: Parts, new: New, creation: Creation) -
                 return await uploads.create(connection, new, life(parts))
         return await _filled(request, parts, new, creation)
     except BaseException:
-        await asyncio.shield(finishing.remove(parts, new.id))  # nobody has been told where it is
+        with suppress(Problem):  # nobody has been told where it is; what stays of it expires
+            await asyncio.shield(finishing.remove(parts, new.id))
         raise
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from chipmunk import backends, jobs
 from chipmunk.backend_fields import LOCAL_URL, SECRETS, Settled, settled
 from chipmunk.backends import Backend
-from chipmunk.errors import BadBackend, NotFound, Unprocessable
+from chipmunk.errors import BackendInUse, BadBackend, BadRequest, NotFound, Unprocessable
 from chipmunk.operations import answers
 from chipmunk.operations.answers import Answer
 from chipmunk.operations.models import BackendFields
@@ -105,8 +105,19 @@ async def list_backends(call: Call) -> Response:
 
 
 async def delete_backend(call: Call) -> Response:
-    name = call.name("backend")
+    """One that is `lost` is forgotten with what lies elsewhere too; what does not keeps it."""
+    name, lost = call.name("backend"), call.query("lost")
     need_free(call.parts.settings)
+    if lost not in (None, "true", "false"):
+        raise BadRequest("The parameter lost is true or false.")
+    left = 0
+    if lost == "true":
+        async with call.changing() as connection:
+            left = await backends.give_up(connection, name)
+    if left:
+        raise BackendInUse(
+            "Media have no copy elsewhere: delete them, or have the backend back.", backend=name, media=left
+        )
     async with call.changing() as connection:
         await backends.delete(connection, name)
     return nothing()

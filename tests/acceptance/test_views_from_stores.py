@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 from chipmunk.ids import parse_id
+from gateway.kept import LOOKS
 from gateway.kept import path as kept_path
 from tests.acceptance.test_views import link, refused_ids, same
 from tests.client import App, fresh, media_folder, photo, problem
@@ -89,6 +90,7 @@ class Elsewhere:
         shutil.rmtree(media_folder(self.system, media["id"]))
         self.query("delete from copies where media_id = $1 and backend_id = 1", UUID(media["id"]))
         until(lambda: self.app.http.get(f"{media['url']}1/").status_code == 200, 3, "a view from elsewhere")
+        time.sleep(LOOKS[-1] + 0.4)  # the move itself has nginx forget it
         return media, held
 
     def on_disk(self, media: dict[str, Any]) -> dict[int, bytes]:

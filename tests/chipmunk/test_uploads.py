@@ -148,6 +148,8 @@ async def test_parts_give_their_place_to_the_whole_in_one_step(db: Database, use
     assert await standing(db, user) == (800, 800)
     assert await quotas.merge(db, user, parts, new.id, 1000, also)
     assert await standing(db, user) == (1000, 1000)
+    async with db.connection() as c:
+        await c.execute("update users set quota_bytes = null")
     assert not await quotas.merge(db, user, parts, ids.new_id(), 10, also), "they are spent"
     assert await standing(db, user) == (1000, 1000)
     async with db.connection() as c:

@@ -17,7 +17,6 @@ from chipmunk.storage import Store, StoreUnavailable
 from chipmunk.storage.linter import read
 from chipmunk.storage.local import LocalStore
 from compressor import placing, sweep
-from compressor.worker import Worker
 from tests.compressor.conftest import House, photo, working
 
 LOCAL = backends.LOCAL
@@ -300,4 +299,29 @@ async def test_the_sweep_has_forgotten_copies_made(house: House, tmp_path: Path,
         async with asyncio.timeout(20):
             while await rows(house, ready) != {LOCAL: ("primary", "stored"), key: ("backup", "stored")}:
                 await asyncio.sleep(0.1)
-    assert Worker
+
+
+
+async def test_a_store_that_is_gone_for_good_is_given_up_without_what_lies_elsewhere(
+    house: House, tmp_path: Path, ready: str
+) -> None:
+    key, store = await second(house, tmp_path)
+    await place(house, ready, {key: "primary", LOCAL: "backup"})
+    await settle(house, ready)
+    async with working(house.parts):
+        alone = str((await house.stored(photo(seed=9)))["id"])
+        await house.until("ready", alone)
+    await place(house, alone, {key: "primary"})
+    await settle(house, alone)
+    await hurry(house)
+    await settle(house, alone)
+    store.away = True
+    async with house.database.transaction() as connection:
+        assert await backends.give_up(connection, "second") == 1
+    assert await home(house, ready) == LOCAL
+    assert await rows(house, ready) == {LOCAL: ("backup", "stored")}
+    assert await rows(house, alone) == {key: ("primary", "stored")}
+    await house.http.delete(f"/v1/media/{alone}")
+    async with house.database.transaction() as connection:
+        assert await backends.give_up(connection, "second") == 0
+        await backends.delete(connection, "second")

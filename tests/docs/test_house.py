@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from solo.packages import PROJECT
+from tests.docs.pages import PAGES
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 SAYING = {".py", ".sql", ".template", ".yml", ".toml", ".md"}
@@ -86,3 +87,13 @@ def test_the_licence_is_apache_2() -> None:
     words = (PROJECT / "LICENSE").read_text()
     assert "Apache License" in words
     assert "Version 2.0, January 2004" in words
+
+
+def test_each_test_that_a_page_names_is_there() -> None:
+    written = "".join(path.read_text() for path in (PROJECT / "tests").rglob("test_*.py"))
+    files = {path.name for path in (PROJECT / "tests").rglob("test_*.py")}
+    named = {
+        (page.name, name) for page in PAGES for name in re.findall(r"`(test_[a-z0-9_]+(?:\.py)?)`", page.read_text())
+    }
+    assert len(named) > 50
+    assert {(p, n) for p, n in named if n not in files and f"def {n}(" not in written} == set()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from chipmunk import apps, config, credentials, events, flows, media, quotas, sessions, users
+from chipmunk import apps, config, copies, credentials, events, flows, media, quotas, sessions, users
 from chipmunk.db import Database, connect
 from chipmunk.signing import Seal, random_identifier
 from gateway.authorizer import Authorizer
@@ -168,6 +168,22 @@ def test_the_headers_name_folder_type_and_a_safe_name(database: str) -> None:
             hexed = w.media.hex
             folder = f"/{hexed[-4:-2]}/{hexed[-2:]}/{hexed}"
             assert found[b"x-media"] == f"{folder} ready 1 image/jpeg %C3%A9.jpg".encode()
+
+    asyncio.run(main())
+
+
+def test_of_a_media_that_lies_elsewhere_the_folder_is_marked_and_no_backend_named(database: str) -> None:
+    async def main() -> None:
+        async with world(database) as w:
+            before = dict((await w.answer(Asked(w.signed, "", w.token))).headers)[b"x-media"]
+            async with w.database.transaction() as connection:
+                key = await connection.fetchval(
+                    "insert into backends (name, url) values ('s3', 's3+http://127.0.0.1:1/b') returning id"
+                )
+                await copies.serve_from(connection, w.media, key)
+            w.tags.arrive([f"media:{w.media.hex}"], time.monotonic())
+            answer = await w.answer(Asked(w.signed, "", w.token))
+            assert dict(answer.headers)[b"x-media"] == b"@" + before
 
     asyncio.run(main())
 

@@ -166,6 +166,31 @@ def test_all_limits_and_timeouts_are_named(folder: Path) -> None:
     assert f"client_max_body_size {config.load({}).max_json_bytes};" in blocks(text)["= /-/media/json"]
 
 
+def test_what_lies_elsewhere_is_kept_within_a_bound_and_under_names_that_the_gateway_finds(folder: Path) -> None:
+    text = rendered(folder, cache_bytes=5_000_000)
+    kept = re.search(r"proxy_cache_path (\S+) keys_zone=rungs:16m ([^;]*);", text)
+    assert kept is not None
+    assert kept[1] == f"{folder}/cache"
+    assert {"levels=1:2", "max_size=5000000"} <= set(kept[2].split())
+    away = blocks(text)["@away"]
+    assert "proxy_cache rungs; proxy_cache_key $away/$q;" in away
+    assert "proxy_cache off;" in blocks(text)["= /-/away/0"]
+
+
+def test_a_view_of_what_lies_on_the_local_volume_enters_nothing_that_is_for_others(folder: Path) -> None:
+    view = next(body for name, body in blocks(rendered(folder)).items() if "(?<id>(?<first>" in name)
+    assert not re.search(r"away|proxy_|/-/(?!authorize)", view)
+    assert "try_files $dir/$file $original;" in view
+
+
+def test_of_what_the_api_answers_to_a_view_nothing_goes_on_but_what_is_meant_to(folder: Path) -> None:
+    for name in ("@away", "= /-/away/0"):
+        body = blocks(rendered(folder))[name]
+        assert "proxy_pass_request_headers off" in body, name
+        assert "proxy_intercept_errors on" in body, name
+        assert not re.search(r"proxy_set_header (Cookie|Authorization|X-Session)", body), name
+
+
 def test_what_is_known_to_do_harm_is_not_used(folder: Path) -> None:
     text = rendered(folder, **SETTINGS["all at once"])
     for word in (

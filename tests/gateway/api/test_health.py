@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from chipmunk import heartbeats
+from chipmunk import backends, heartbeats
 from chipmunk.errors import Unavailable
 from gateway.api import health
 from gateway.api.health import Health
@@ -45,13 +45,17 @@ class Redis:
 
 @pytest.fixture(autouse=True)
 def missing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The processes that have not been heard of."""
+    """The processes that have not been heard of, and the backends that failed their check."""
     names: list[str] = []
 
     async def found(_: object) -> list[str]:
-        return list(names)
+        return [name for name in names if not name.startswith("backend:")]
+
+    async def down(_: object) -> list[str]:
+        return [name.removeprefix("backend:") for name in names if name.startswith("backend:")]
 
     monkeypatch.setattr(heartbeats, "missing", found)
+    monkeypatch.setattr(backends, "down", down)
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.05)
     return names
 
@@ -67,9 +71,12 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("silent", "silent", [], ("postgres", "redis"), False),
         ("there", "there", ["worker"], ("worker",), False),
         ("there", "gone", ["authorizer"], ("authorizer", "redis"), False),
+        ("there", "there", ["backend:s3"], ("backend:s3",), True),
+        ("there", "gone", ["backend:s3"], ("backend:s3", "redis"), True),
+        ("there", "there", ["worker", "backend:s3"], ("worker", "backend:s3"), False),
     ],
 )
-def test_what_is_down_is_named_and_only_redis_may_be(
+def test_what_is_down_is_named_and_only_redis_and_backends_may_be(
     missing: list[str], postgres: str, redis: str, gone: list[str], down: tuple[str, ...], works: bool
 ) -> None:
     missing += gone
