@@ -36,6 +36,14 @@ def headers(scope: Scope) -> dict[str, str]:
     return found
 
 
+def query(scope: Scope) -> str:
+    """The request's query, or BadRequest where it is no text."""
+    try:
+        return str(scope["query_string"].decode())
+    except UnicodeDecodeError:
+        raise BadRequest("The query is malformed.") from None
+
+
 def cookie(values: dict[str, str], name: str) -> str | None:
     """The first cookie of that name, as nginx picks it; None where there is none."""
     for pair in values.get("cookie", "").split(";"):

@@ -15,7 +15,7 @@ from chipmunk.db import Connection
 from chipmunk.ids import folder
 
 LEAVE_AFTER = timedelta(seconds=10)  # decisions that name the old place have long been forgotten then
-COLUMNS = "media_id, backend_id, role, state, objects, cid, leave_at"
+COLUMNS = "media_id, backend_id, role, state, objects, cid, leave_at, turn"
 ORDER = "role = 'primary' desc nulls last, role = 'backup' desc nulls last, role nulls last, backend_id"
 UNSETTLED = "(c.state <> 'stored' or c.role is null)"
 LOCAL_ALONE: Mapping[int, Role] = {LOCAL: "primary"}
@@ -34,7 +34,8 @@ class Stored:
 class Copy:
     """Without `role` it is on its way out. `objects` by file name; empty on the local volume, where names are keys.
 
-    `cid` is there where the original lies on IPFS as it is; else what lies there is encrypted.
+    `cid` is there where the original lies on IPFS as it is; else what lies there is encrypted. `turn` is another each
+    time that what lies there stops counting.
     """
 
     media_id: UUID
@@ -44,6 +45,7 @@ class Copy:
     objects: dict[str, Stored]
     cid: str | None
     leave_at: datetime | None
+    turn: UUID
 
     @property
     def settled(self) -> bool:
@@ -57,7 +59,7 @@ def object_key(media: UUID, file: str) -> str:
 
 def _copy(row: Any) -> Copy:
     objects = {file: Stored(**stored) for file, stored in row["objects"].items()}
-    return Copy(row[0], row[1], row[2], row[3], objects, row[5], row[6])
+    return Copy(row[0], row[1], row[2], row[3], objects, row[5], row[6], row[7])
 
 
 async def of_media(connection: Connection, media: UUID) -> list[Copy]:
@@ -66,9 +68,26 @@ async def of_media(connection: Connection, media: UUID) -> list[Copy]:
     return [_copy(r) for r in rows]
 
 
+async def locked(connection: Connection, media: UUID) -> list[Copy]:
+    """The media's rows, which nobody changes until the transaction ends; the local volume's, which who takes another may
+    take too, is locked last. The caller holds the media's lock."""
+    rows = await connection.fetch(
+        f"select {COLUMNS} from copies where media_id = $1 order by backend_id desc for update", media
+    )
+    return [_copy(r) for r in rows]
+
+
 async def place(connection: Connection, media: UUID, wanted: Mapping[int, Role]) -> bool:
-    """Says where the media is to lie. Returns whether anything is left to be done for that."""
-    rows = {c.backend: c for c in await of_media(connection, media)}
+    """Says where the media is to lie. Returns whether anything is left to be done for that: nothing where it is gone.
+
+    Waits for who is just taking a copy, so that this one counts as gone.
+    """
+    live = await connection.fetchval(
+        "select 1 from media where id = $1 and state <> 'deleted' for no key update", media
+    )
+    if live is None:
+        return False
+    rows = {c.backend: c for c in await locked(connection, media)}
     if not rows and wanted == LOCAL_ALONE:
         return False
     if not rows:
@@ -105,17 +124,16 @@ async def unsettled(connection: Connection, media: UUID) -> bool:
     )
 
 
-async def store(
-    connection: Connection, media: UUID, backend: int, objects: Mapping[str, Stored], cid: str | None
-) -> bool:
-    """The copy is there and verified; False where none is wanted there any more, or another was quicker."""
+async def store(connection: Connection, wanted: Copy, objects: Mapping[str, Stored], cid: str | None) -> bool:
+    """The copy is there and verified; False where it is not the one that is wanted there now, or another was quicker."""
     shown = {file: {"key": s.key, "bytes": s.bytes, "sha256": s.sha256} for file, s in objects.items()}
     done = await connection.fetchval(
         """
         update copies set state = 'stored', objects = $3, cid = $4, checked_at = now()
-        where media_id = $1 and backend_id = $2 and state <> 'stored' and role is not null returning 1
+        where media_id = $1 and backend_id = $2 and state <> 'stored' and role is not null and turn = $5
+        returning 1
         """,
-        media, backend, shown, cid,
+        wanted.media_id, wanted.backend, shown, cid, wanted.turn,
     )  # fmt: skip
     return done is not None
 
@@ -134,12 +152,31 @@ async def let_leave(connection: Connection, media: UUID) -> None:
     )  # fmt: skip
 
 
-async def leaving(connection: Connection, media: UUID) -> list[Copy]:
-    """Copies whose time has come, locked until the transaction ends: nobody can want them back meanwhile."""
+async def give_up(connection: Connection, media: UUID) -> list[int]:
+    """The backends of copies whose time has come. From the commit on these are no copies, however far the taking of them
+    gets; none is given up unless the primary is there. The caller holds the media's lock."""
     rows = await connection.fetch(
-        f"select {COLUMNS} from copies where media_id = $1 and role is null and leave_at <= now() for update", media
+        """
+        update copies c set state = 'damaged', turn = gen_random_uuid()
+        where c.media_id = $1 and c.role is null and c.leave_at <= now() and exists (
+            select from copies p where p.media_id = $1 and p.role = 'primary' and p.state = 'stored')
+        returning c.backend_id
+        """,
+        media,
     )
-    return [_copy(r) for r in rows]
+    return [r["backend_id"] for r in rows]
+
+
+async def given_up(connection: Connection, media: UUID, backend: int) -> Copy | None:
+    """The copy, unless it is wanted again; until the transaction ends nobody can want it back."""
+    row = await connection.fetchrow(
+        f"""
+        select {COLUMNS} from copies where media_id = $1 and backend_id = $2
+          and role is null and leave_at <= now() and state <> 'stored' for update
+        """,
+        media, backend,
+    )  # fmt: skip
+    return None if row is None else _copy(row)
 
 
 async def forget(connection: Connection, media: UUID, backend: int) -> None:
@@ -161,14 +198,16 @@ async def _forget_plain(connection: Connection, media: UUID) -> None:
 
 
 async def damaged(connection: Connection, media: UUID, backend: int) -> None:
-    """What lies there is not what was stored: it has to be brought there again."""
+    """What lies there is not what was stored: it has to be brought there again, and until then no other copy leaves."""
     await connection.execute(
         """
         insert into copies (media_id, backend_id, role, state) values ($1, $2, 'primary', 'damaged')
-        on conflict (media_id, backend_id) do update set state = 'damaged', checked_at = now()
+        on conflict (media_id, backend_id) do update
+           set state = 'damaged', checked_at = now(), turn = gen_random_uuid()
         """,
         media, backend,
     )  # fmt: skip
+    await connection.execute("update copies set leave_at = null where media_id = $1 and leave_at is not null", media)
 
 
 async def checked(connection: Connection, media: UUID, backend: int) -> None:
@@ -185,7 +224,9 @@ async def enqueue_unsettled(connection: Connection) -> int:
         select distinct m.id, m.app_id, m.owner_id from copies c join media m on m.id = c.media_id
         where {UNSETTLED} and m.state in ('ready', 'failed') and coalesce(c.leave_at, now()) <= now() and not exists (
             select 1 from jobs j where j.media_id = m.id and j.kind = $1 and j.state in ('queued', 'running'))
-          and not exists (select 1 from jobs j where j.kind = $2 and j.state in ('queued', 'running'))
+          and not exists (
+            select 1 from jobs j join flow_media f on f.flow_id = (j.payload ->> 'flow')::bigint and f.media_id = m.id
+            where j.kind = $2 and j.state in ('queued', 'running'))
         limit 1000
         """,
         jobs.COPY, jobs.MOVE,
@@ -195,30 +236,42 @@ async def enqueue_unsettled(connection: Connection) -> int:
     return len(rows)
 
 
-async def of_flow(connection: Connection, flow: int, after: UUID | None, limit: int) -> list[UUID]:
-    """The live media in a flow, oldest first, from just above `after` on."""
+async def count_of_flow(connection: Connection, flow: int) -> int:
+    """How many media are in a flow."""
+    found: int = await connection.fetchval("select count(*) from flow_media where flow_id = $1", flow)
+    return found
+
+
+async def of_flow(
+    connection: Connection, flow: int, after: UUID, limit: int, *, only_unsettled: bool = False
+) -> list[UUID]:
+    """The live media in a flow, oldest first, from just above `after` on; those that something is left to do for."""
+    left = f"and exists (select from copies c where c.media_id = m.id and {UNSETTLED})" if only_unsettled else ""
     rows = await connection.fetch(
-        """
+        f"""
         select m.id from flow_media f join media m on m.id = f.media_id
-        where f.flow_id = $1 and ($2::uuid is null or m.id > $2) and m.state <> 'deleted' order by m.id limit $3
+        where f.flow_id = $1 and f.media_id > $2 and m.state <> 'deleted' {left} order by f.media_id limit $3
         """,
         flow, after, limit,
     )  # fmt: skip
     return [r["id"] for r in rows]
 
 
-async def on_backend(connection: Connection, backend: int, after: UUID | None, limit: int) -> list[UUID]:
+async def on_backend(connection: Connection, backend: int, after: UUID, limit: int) -> list[UUID]:
     """The live media that a backend holds, oldest first, from just above `after` on."""
-    rows = await connection.fetch(
-        """
+    elsewhere = """
+        select c.media_id as id from copies c join media m on m.id = c.media_id
+        where c.backend_id = $1 and c.media_id > $2 and c.state = 'stored' and m.state <> 'deleted'
+        order by c.media_id limit $3
+    """
+    here = """
         select m.id from media m
-        where ($2::uuid is null or m.id > $2) and m.state <> 'deleted' and (
+        where m.id > $2 and m.state <> 'deleted' and (
             exists (select from copies c where c.media_id = m.id and c.backend_id = $1 and c.state = 'stored')
-            or ($1 = $4 and not exists (select from copies c where c.media_id = m.id)))
+            or not exists (select from copies c where c.media_id = m.id))
         order by m.id limit $3
-        """,
-        backend, after, limit, LOCAL,
-    )  # fmt: skip
+    """
+    rows = await connection.fetch(here if backend == LOCAL else elsewhere, backend, after, limit)
     return [r["id"] for r in rows]
 
 

@@ -121,9 +121,9 @@ async def start(connection: Connection, job: UUID) -> Job | None:
 
 
 async def advance(connection: Connection, job: UUID, progress: Mapping[str, Any]) -> bool:
-    """Notes how far a running job has come; False where it has been ended, so that its work should."""
+    """Notes how far a job has come; False where it has been ended, so that its work should."""
     done = await connection.fetchval(
-        "update jobs set progress = $2 where id = $1 and state = 'running' returning 1", job, progress
+        "update jobs set progress = $2 where id = $1 and state in ('queued', 'running') returning 1", job, progress
     )
     return done is not None
 
@@ -150,6 +150,14 @@ async def complete(connection: Connection, job: UUID, holder: UUID) -> bool:
         job, holder.hex,
     )  # fmt: skip
     return done is not None
+
+
+async def unfinished(connection: Connection, kind: str, user: int) -> int:
+    """How many jobs of the kind this user has that have not ended."""
+    found: int = await connection.fetchval(
+        "select count(*) from jobs where kind = $1 and user_id = $2 and state in ('queued', 'running')", kind, user
+    )
+    return found
 
 
 async def hand_back(connection: Connection, job: UUID) -> None:

@@ -237,19 +237,19 @@ async def purge(connection: Connection, media: UUID) -> None:
         await quotas.give_back(connection, owner, total, 1)
 
 
-async def deleted_of(connection: Connection, owner: int, limit: int) -> list[UUID]:
-    """Marks up to `limit` media of a deleted user as deleted too and returns all that still have to be purged."""
+async def deleted_of(connection: Connection, owner: int, limit: int, after: UUID) -> list[UUID]:
+    """Marks up to `limit` media of a deleted user as deleted too, from just above `after` on, and returns these."""
     rows = await connection.fetch(
         """
-        with chosen as (select id from media where owner_id = $1 order by id limit $2),
+        with chosen as (select id from media where owner_id = $1 and id > $3 order by id limit $2),
              gone as (delete from links where media_id in (select id from chosen))
         update media set state = 'deleted' where id in (select id from chosen) returning id
         """,
-        owner, limit,
+        owner, limit, after,
     )  # fmt: skip
     if rows:
         await events.revoke(connection, *(f"media:{r['id'].hex}" for r in rows))
-    return [r["id"] for r in rows]
+    return sorted(r["id"] for r in rows)
 
 
 async def unknown(connection: Connection, identifiers: list[UUID]) -> list[UUID]:

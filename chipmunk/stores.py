@@ -11,11 +11,12 @@ from pathlib import Path
 from time import monotonic
 from uuid import UUID
 
-from chipmunk import backends, media_keys
+from chipmunk import backends, media_keys, reading
 from chipmunk.backends import LOCAL, Backend
 from chipmunk.config import Settings
 from chipmunk.db import Database
 from chipmunk.pins import DatabasePins
+from chipmunk.reading import Readable
 from chipmunk.storage import Checking, Missing, Store, StoreUnavailable
 from chipmunk.storage.local import LocalStore
 from chipmunk.storage.opening import open_store
@@ -91,6 +92,11 @@ class Stores:
         from chipmunk.storage.sealed import SealedStore
 
         return SealedStore(store, found, self.local.inbox)
+
+    async def readable(self, media: UUID) -> Readable | None:
+        """Where the media lies now."""
+        async with self._database.connection() as connection:
+            return await reading.find(connection, media)
 
     async def opened(self, backend: Backend) -> Store:
         """A store of its own for a backend, which the caller closes."""

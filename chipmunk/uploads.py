@@ -217,11 +217,16 @@ async def _end(
 
 
 async def remove(connection: Connection, upload: UUID) -> list[UUID]:
-    """Takes the upload, and the parts that it has spent. Returns the ids of all of them; none while it is ingested."""
+    """Takes the upload, and the parts that it has spent. Returns the ids of all of them; none while it is ingested, or
+    while one that it is a part of has not its bytes yet."""
     rows = await connection.fetch(
         f"""
         with gone as (
-            delete from uploads where id = $1 and (state <> 'ingesting' or {FREE}) returning id, parts)
+            delete from uploads x where id = $1 and (state <> 'ingesting' or {FREE})
+               and not exists (select from uploads f where x.concat = 'partial' and f.user_id = x.user_id
+                               and f.concat = 'final' and f.state = 'ingesting' and f."offset" < f.length
+                               and x.id = any(f.parts))
+            returning id, parts)
         , spent as (
             delete from uploads where id in (select unnest(parts) from gone) returning id)
         select id from gone union all select id from spent

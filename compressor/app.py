@@ -71,7 +71,7 @@ async def done(request: Request) -> Response:
 
 async def upload(request: Request) -> Response:
     parts, began = _parts(request), time.monotonic()
-    asked = asking.of_upload(asgi.headers(request.scope), request.method, request.url.query)
+    asked = asking.of_upload(asgi.headers(request.scope), request.method, asgi.query(request.scope))
     try:
         taken, stored = await _received(parts, asked, request)
     except Problem as e:

@@ -26,6 +26,7 @@ from chipmunk.addresses import Address, Allowed
 from chipmunk.errors import EmptyFile, FetchFailed, TooLarge, UrlRefused
 from compressor import filenames, sniff
 from compressor.inbox import BATCH, write_body
+from compressor.names import resolved
 
 MOST_REDIRECTS = 5
 LONGEST_URL = 2048
@@ -79,7 +80,7 @@ class Goal:
 
 def goal(text: str, allowed: Allowed) -> Goal:
     """What the text names, or UrlRefused."""
-    if len(text) > LONGEST_URL or any(c <= " " or c in "\\\x7f" for c in text):
+    if len(text) > LONGEST_URL or any(c <= " " or c in "\\\x7f" or "\ud800" <= c <= "\udfff" for c in text):
         raise UrlRefused()
     try:
         url = URL(text, encoded=text.isascii())
@@ -92,12 +93,6 @@ def goal(text: str, allowed: Allowed) -> Goal:
     if not allowed.may_ask(host, port) or (address and not allowed.may_connect(host, port, [address])):
         raise UrlRefused()
     return Goal(url.with_fragment(None), host, port, address)
-
-
-async def resolved(host: str, port: int) -> list[str]:
-    """The addresses of a host, by the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(sockaddr[0]) for *_, sockaddr in found]
 
 
 class Fetcher:

@@ -40,9 +40,12 @@ def disposition(header: bytes) -> tuple[str | None, str | None]:
     except UnicodeDecodeError:
         text = header.decode("latin-1")
     message["content-disposition"] = text.replace("\r", "").replace("\n", "")
-    name = message.get_param("name", header="content-disposition")
     extended = EXTENDED.search(text)
-    filename = unquote(extended[2], extended[1], "replace") if extended else message.get_filename()
+    try:
+        name = message.get_param("name", header="content-disposition")
+        filename = unquote(extended[2], extended[1], "replace") if extended else message.get_filename()
+    except (TypeError, ValueError):  # parameters in pieces (RFC 2231) that do not fit together
+        return None, None
     return name if isinstance(name, str) else None, filename
 
 

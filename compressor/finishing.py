@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from uuid import UUID
 
-from chipmunk import flows, ids, metrics, quotas, uploads
+from chipmunk import ids, metrics, posting, quotas, uploads
 from chipmunk.db import Connection
 from chipmunk.errors import Locked, NotFound, Problem, Unavailable
 from chipmunk.flows import Flow
@@ -112,10 +112,9 @@ async def _ingest(parts: Parts, lease: Lease) -> None:
 
 async def _place(parts: Parts, upload: Upload) -> list[Flow]:
     """The flows that it goes to, and its place in the quota, which an attempt that failed has given back."""
-    caller = None if upload.by_app else upload.user_id
     size = tus_state.reserved(upload.offset, upload.concat)
     async with parts.database.connection() as connection:
-        found = await flows.postable(connection, upload.app_id, upload.flows, caller)
+        found = await posting.again(connection, upload.app_id, upload.user_id, upload.flows, by_app=upload.by_app)
         has_place = await quotas.extend(connection, upload.id, quotas.lifetime(upload.offset))
     if not has_place:
         await quotas.reserve(parts.database, upload.user_id, size, upload.offset, media=upload.id)

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from chipmunk import asgi, bodies, ids, jobs, quotas
 from chipmunk.credentials import API_KEY
-from chipmunk.errors import BadRequest
+from chipmunk.errors import BadRequest, TooManyUploads
 from chipmunk.operations.gloflow import AddImage
 from chipmunk.posting import Posting
 from chipmunk.signing import random_identifier
@@ -20,6 +20,8 @@ from compressor.admission import admit, room
 from compressor.asking import Fields
 from compressor.doors.from_url import LEAST
 from compressor.parts import Parts
+
+MOST_WAITING = 1000  # files that are still to be fetched for one user
 
 SMALL = 3  # the rung of a small thumbnail
 
@@ -31,7 +33,7 @@ async def add_img(request: Request) -> Response:
         body = await bodies.read(request.stream(), headers, AddImage)
     except ClientDisconnect:
         raise BadRequest("The body ended early.") from None
-    asked = asking.of_upload(headers, request.method, request.url.query)
+    asked = asking.of_upload(headers, request.method, asgi.query(request.scope))
     fields = Fields(asked.fields.user, asked.fields.flows).joined(Fields(body.user, tuple(body.flows_names_lst)))
     counting = parts.limiter.counting(request.scope, "uploads")
     posting = await admit(parts, replace(asked, fields=fields), counting)
@@ -59,6 +61,8 @@ async def _started(parts: Parts, posting: Posting, user: int, body: AddImage, by
     }
     async with parts.database.transaction() as connection:
         await quotas.release(connection, media)
+        if await jobs.unfinished(connection, jobs.FETCH, user) >= MOST_WAITING:
+            raise TooManyUploads("Too many files are still to be fetched for this user; wait until some are.")
         job = await jobs.enqueue(connection, jobs.FETCH, app=posting.app, user=user, media=media, payload=payload)
     return {
         "images_job_id_str": job.hex,

@@ -82,15 +82,20 @@ async def _store(parts: Parts, backend: int) -> Store:
         raise StoreUnavailable() from None
 
 
+async def written_out(body: Path) -> None:
+    """The body is on the disk for good, which takes long of a large one: before anything is locked for it."""
+    with disk():
+        await asyncio.to_thread(sync_file, body)
+
+
 async def keep(parts: Parts, upload: UUID, source: Path) -> None:
-    """Puts a body in the place of what was sent before, for good."""
+    """Puts a body that is written out in the place of what was sent before, for good."""
     target = parts.part_files.original(upload)
     with disk():
         await asyncio.to_thread(_keep, source, target)
 
 
 def _keep(source: Path, target: Path) -> None:
-    sync_file(source)
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     source.replace(target)
     sync_folder(target.parent)

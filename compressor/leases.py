@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from chipmunk import uploads
+from chipmunk import quotas, uploads
 from chipmunk.errors import Locked, NotFound, Problem, Unavailable
 from chipmunk.uploads import LEASE, Upload
 from compressor.inbox import disk
@@ -41,7 +41,7 @@ class Lease:
         self.holder = holder
         self._parts = parts
         self._life = life
-        self._renewed = began
+        self._renewed = self._placed = began
 
     def fresh(self) -> bool:
         """Whether nobody can have taken over yet."""
@@ -59,6 +59,9 @@ class Lease:
         async with self._parts.database.connection() as connection:
             done = await uploads.record(connection, upload.id, self.holder, upload.offset, offset, self._life)
             await self._still(connection, done)
+            if self._life is not None and began - self._placed >= self._life.total_seconds() / 2:
+                await quotas.extend(connection, upload.id, 2 * self._life)  # of a body that takes so long
+                self._placed = began
         self.upload = _at(upload, offset, upload.length)
         if self._life is not None:
             self.upload = replace(self.upload, expires_at=datetime.now(UTC) + self._life)

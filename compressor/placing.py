@@ -8,6 +8,7 @@ twice, and after a crash the next attempt goes on with the first that is missing
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -23,10 +24,12 @@ from chipmunk.copies import Copy, Stored, object_key
 from chipmunk.errors import Lost, NotFound, Problem, Unavailable
 from chipmunk.media import Media
 from chipmunk.storage import ByContent, Damaged, Store, StoreUnavailable
+from chipmunk.vault import CannotOpen
 from compressor.inbox import ORIGINAL, DiskFailed, disk
 from compressor.parts import Parts
 from compressor.together import side_by_side
 
+UNREADABLE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO})
 log = structlog.get_logger()
 
 
@@ -47,7 +50,7 @@ async def settle(parts: Parts, identifier: UUID) -> bool:
         if row.role is not None and row.state != "stored":
             try:
                 await _bring(parts, found, rows, row)
-            except (Unavailable, Lost, DiskFailed) as e:  # the others are brought first
+            except (Problem, CannotOpen, DiskFailed) as e:  # the others are brought first
                 failure = failure or e
     await _serve(parts, identifier)
     if failure is not None:
@@ -72,9 +75,9 @@ async def _bring(parts: Parts, found: Media, rows: Sequence[Copy], wanted: Copy)
         try:
             async with _whole(parts, found, source) as (folder, digests):
                 if wanted.backend == LOCAL:
-                    await _put_here(parts, found, folder)
+                    await _put_here(parts, found, folder, wanted)
                 else:
-                    await _put_there(parts, found, folder, digests, wanted.backend, plain=plain)
+                    await _put_there(parts, found, folder, digests, wanted, plain=plain)
             return
         except StoreUnavailable as e:
             failure = e
@@ -136,16 +139,19 @@ def sums(folder: Path, found: Media) -> dict[str, str]:
                 digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
                 if file.tell() != length:
                     raise NotFound()
-        except FileNotFoundError:
-            raise NotFound() from None
+        except OSError as e:
+            if e.errno in UNREADABLE:
+                raise NotFound() from None
+            raise DiskFailed(e.strerror) from e
     if digests[ORIGINAL] != found.sha256.hex():
         raise NotFound()
     return digests
 
 
 async def _put_there(
-    parts: Parts, found: Media, folder: Path, digests: dict[str, str], backend: int, *, plain: bool
+    parts: Parts, found: Media, folder: Path, digests: dict[str, str], wanted: Copy, *, plain: bool
 ) -> None:
+    backend = wanted.backend
     store = await parts.stores.of_media(backend, found.id, plain=plain, make=True)
     objects: dict[str, Stored] = {}
     kept = False
@@ -161,7 +167,10 @@ async def _put_there(
         cid = objects[ORIGINAL].key if plain and await _by_content(parts, backend) else None
         async with parts.database.transaction() as connection:
             locked = await media.lock(connection, found.id)
-            kept = locked is not None and await copies.store(connection, found.id, backend, objects, cid)
+            shown = cid is None or await media.is_public(connection, found.id)
+            kept = locked is not None and shown and await copies.store(connection, wanted, objects, cid)
+        if not shown:
+            raise Unavailable("The media is not public any more.")
     except StoreUnavailable:
         parts.stores.failed(backend)
         raise
@@ -169,7 +178,7 @@ async def _put_there(
         raise StoreUnavailable("The store gave back other bytes than it was given.") from e
     finally:
         if not kept:
-            await asyncio.shield(_undo(parts, found.id, backend, objects))
+            await asyncio.shield(_undo(parts, found.id, backend, objects, plain=plain))
 
 
 async def _by_content(parts: Parts, backend: int) -> bool:
@@ -186,28 +195,27 @@ async def verify(store: Store, put: Stored) -> None:
         raise Damaged()
 
 
-async def _undo(parts: Parts, identifier: UUID, backend: int, objects: dict[str, Stored]) -> None:
-    """Takes what was put for nothing, unless another attempt has stored a copy there that has the same keys."""
+async def _undo(parts: Parts, identifier: UUID, backend: int, objects: dict[str, Stored], *, plain: bool) -> None:
+    """Takes what was put for nothing: all of the media, where no copy is known there; else only what is surely this
+    attempt's own. Under other attempts' keys it is theirs, or put over by the next, or taken with the copy."""
     try:
-        async with parts.database.connection() as connection:
-            rows = await copies.of_media(connection, identifier)
-        stored = {s.key for r in rows if r.backend == backend and r.state == "stored" for s in r.objects.values()}
         store = await parts.stores.store(backend)
-        for name, put in objects.items():
-            if put.key not in stored:
-                await _drop(store, identifier, name, put.key)
+        async with parts.database.transaction() as connection:
+            live = await media.lock(connection, identifier)  # so that none comes to be wanted there meanwhile
+            row = next((r for r in await copies.of_media(connection, identifier) if r.backend == backend), None)
+            if live is None or row is None:
+                return await store.delete(f"{ids.folder(identifier)}/")
+            public = plain and await media.is_public(connection, identifier)
+        if isinstance(store, ByContent) and not public:
+            stored = {s.key for s in row.objects.values()}
+            for name, put in objects.items():
+                if put.key not in stored:
+                    await store.unpin(put.key, object_key(identifier, name))
     except Problem as e:
         log.warning("what was put for nothing stays for the scrub", media=identifier.hex, why=e.code)
 
 
-async def _drop(store: Store, identifier: UUID, name: str, key: str) -> None:
-    if isinstance(store, ByContent):
-        await store.unpin(key, object_key(identifier, name))
-    else:
-        await store.delete(key)
-
-
-async def _put_here(parts: Parts, found: Media, folder: Path) -> None:
+async def _put_here(parts: Parts, found: Media, folder: Path, wanted: Copy) -> None:
     """Brings the media back to the local volume: its folder, whole, in the transaction that says so."""
     key = ids.folder(found.id)
     async with parts.inbox.folder() as fresh:
@@ -217,7 +225,7 @@ async def _put_here(parts: Parts, found: Media, folder: Path) -> None:
         async with parts.database.transaction() as connection:
             if await media.lock(connection, found.id) is None:
                 return
-            if not await copies.store(connection, found.id, LOCAL, {}, None):
+            if not await copies.store(connection, wanted, {}, None):
                 return
             with disk():
                 await parts.store.delete(f"{key}/")
@@ -241,11 +249,16 @@ async def _serve(parts: Parts, identifier: UUID) -> None:
 
 
 async def _take(parts: Parts, identifier: UUID) -> None:
-    """Takes the copies whose time has come."""
+    """Takes the copies whose time has come. First it is said for good that they are none, then they go, one by one."""
     async with parts.database.transaction() as connection:
-        for row in await copies.leaving(connection, identifier):
-            await remove(parts, row)
-            await copies.forget(connection, identifier, row.backend)
+        locked = await media.lock(connection, identifier)
+        going = [] if locked is None else await copies.give_up(connection, identifier)
+    for backend in going:
+        async with parts.database.transaction() as connection:
+            row = await copies.given_up(connection, identifier, backend)
+            if row is not None:
+                await remove(parts, row)
+                await copies.forget(connection, identifier, backend)
 
 
 async def remove(parts: Parts, row: Copy) -> None:

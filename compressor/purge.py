@@ -30,7 +30,7 @@ async def bytes_of(parts: Parts, identifier: UUID) -> None:
         await parts.store.delete(f"{ids.folder(identifier)}/")
     async with parts.database.connection() as connection:
         rows = await copies.of_media(connection, identifier)
-    failure: Problem | None = None
+    failure: StoreUnavailable | None = None
     for row in rows:
         try:
             await placing.remove(parts, row)
@@ -62,17 +62,30 @@ async def purge_media(parts: Parts, job: Job) -> None:
         await bytes_of(parts, job.media_id)
 
 
+async def _media_of(parts: Parts, user: int) -> None:
+    """Takes all media of a deleted user; StoreUnavailable, once all others are gone, where a store has kept some."""
+    failure: StoreUnavailable | None = None
+    after = UUID(int=0)
+    while True:
+        async with events.revoking(parts.database, parts.redis) as connection:
+            going = await media.deleted_of(connection, user, BATCH, after)
+        if not going:
+            break
+        after = going[-1]
+        for identifier in going:
+            try:
+                await bytes_of(parts, identifier)
+            except StoreUnavailable as e:
+                failure = failure or e
+    if failure is not None:
+        raise failure
+
+
 async def purge_user(parts: Parts, job: Job) -> bool:
     """The job of a user who was deleted. False while uploads of theirs are under way: it has to run again."""
     if job.user_id is None:
         return True
-    while True:
-        async with events.revoking(parts.database, parts.redis) as connection:
-            going = await media.deleted_of(connection, job.user_id, BATCH)
-        if not going:
-            break
-        for identifier in going:
-            await bytes_of(parts, identifier)
+    await _media_of(parts, job.user_id)
     async with parts.database.connection() as connection:
         begun = await uploads.of_user(connection, job.user_id)
     for identifier in begun:

@@ -51,7 +51,7 @@ class Scrub:
         self._cancelled = False
 
     async def run(self) -> None:
-        after: UUID | None = None
+        after = UUID(int=0)
         while not self._cancelled:
             async with self._parts.database.connection() as connection:
                 batch = await copies.on_backend(connection, self._backend, after, BATCH)
@@ -77,7 +77,7 @@ class Scrub:
             async with self._parts.database.connection() as connection:
                 await copies.checked(connection, identifier, self._backend)
         elif await self._still_there(identifier):
-            await self._mend(found, rows)
+            await self._mend(found)
         self._report.checked += 1
 
     async def _still_there(self, identifier: UUID) -> bool:
@@ -103,25 +103,26 @@ class Scrub:
             return False
         return True
 
-    async def _mend(self, found: Media, rows: list[Copy]) -> None:
+    async def _mend(self, found: Media) -> None:
         """Has views served from another copy, and this one brought here again from it; where there is none, says so."""
-        self._report.damaged += 1
-        others = [r for r in rows if r.backend != self._backend and r.state == "stored"]
-        if not others:
-            self._report.lost += 1
-            metrics.COPIES_DAMAGED.labels("lost").inc()
-            log.error("a media is damaged and has no other copy", media=found.id.hex, backend=self._backend)
-            return
-        metrics.COPIES_DAMAGED.labels("mended").inc()
         async with events.revoking(self._parts.database, self._parts.redis) as connection:
-            locked = await media.lock(connection, found.id)
-            if locked is None:
+            if await media.lock(connection, found.id) is None:
                 return
-            await copies.damaged(connection, found.id, self._backend)
-            if await media.home(connection, found.id) == self._backend:
-                await copies.serve_from(connection, found.id, others[0].backend)
-            await jobs.enqueue(connection, jobs.COPY, app=found.app_id, user=found.owner_id, media=found.id)
-        log.warning("a copy is damaged", media=found.id.hex, backend=self._backend)
+            await copies.locked(connection, found.id)
+            rows = await copies.of_media(connection, found.id)
+            others = [r for r in rows if r.backend != self._backend and r.state == "stored"]
+            if others:
+                await copies.damaged(connection, found.id, self._backend)
+                if await media.home(connection, found.id) == self._backend:
+                    await copies.serve_from(connection, found.id, others[0].backend)
+                await jobs.enqueue(connection, jobs.COPY, app=found.app_id, user=found.owner_id, media=found.id)
+        self._report.damaged += 1
+        metrics.COPIES_DAMAGED.labels("mended" if others else "lost").inc()
+        if others:
+            log.warning("a copy is damaged", media=found.id.hex, backend=self._backend)
+        else:
+            self._report.lost += 1
+            log.error("a media is damaged and has no other copy", media=found.id.hex, backend=self._backend)
 
     async def _orphans(self) -> None:
         """Objects of media that no row knows, once they are an hour old. More than a hundredth of all is no crash's doing
@@ -140,6 +141,8 @@ class Scrub:
                 found |= await self._unknown(list(batch))
                 batch.clear()
                 await self._tell()
+                if self._cancelled:
+                    return
         found |= await self._unknown(list(batch))
         self._report.orphans = len(found)
         if len(found) > max(TOLERATED, SHARE * seen):
@@ -147,8 +150,11 @@ class Scrub:
             log.error("too many media are orphaned to take any", orphaned=len(found), media=seen, backend=self._backend)
             return
         for identifier in found:
-            await store.delete(f"{ids.folder(identifier)}/")
-            self._report.orphans_taken += 1
+            async with self._parts.database.transaction() as connection:
+                await media.lock(connection, identifier)  # it may have come back, and cannot any more now
+                if await copies.strangers(connection, self._backend, [identifier]):
+                    await store.delete(f"{ids.folder(identifier)}/")
+                    self._report.orphans_taken += 1
 
     async def _unknown(self, identifiers: list[UUID]) -> set[UUID]:
         """Those that are no media, or media that have no business here."""

@@ -26,7 +26,8 @@ create unique index flow_backends_primary on flow_backends (flow_id) where role 
 create index flow_backends_by_backend on flow_backends (backend_id);
 
 -- Copies of a media. One without rows lies on the local volume alone; else every place that it lies or should lie has one.
--- Without a role a copy is on its way out. `objects` is {file: {key, bytes, sha256}}; `cid` that of a plain original on IPFS.
+-- Without a role a copy is on its way out. `turn` is another each time that what lies there stops counting: what was put in
+-- an earlier one is no copy. `objects` is {file: {key, bytes, sha256}}; `cid` that of a plain original on IPFS.
 create table copies (
     media_id   uuid not null references media,
     backend_id integer not null references backends,
@@ -35,6 +36,7 @@ create table copies (
     objects    jsonb not null default '{}',
     cid        text,
     leave_at   timestamptz,
+    turn       uuid not null default gen_random_uuid(),
     checked_at timestamptz,
     primary key (media_id, backend_id)
 );

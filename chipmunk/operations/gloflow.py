@@ -58,11 +58,14 @@ class UploadInit(BaseModel):
 
 
 MOST_META = 16 * 1024
+MOST_LEVELS = 32  # whoever reads or writes it deep in a stack can do so
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # as JSON text has it
 
 
 def _storable(value: dict[str, Any]) -> dict[str, Any]:
     """What PostgreSQL keeps as it is: no infinite number, no NUL and no half of a surrogate pair in a string."""
+    if _deeper(value, MOST_LEVELS):
+        raise PydanticCustomError("meta", "It has more than 32 levels")
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -72,9 +75,14 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _deeper(value: Any, levels: int) -> bool:
+    within = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return within is not None and (levels == 0 or any(_deeper(one, levels - 1) for one in within))
+
+
 class UploadComplete(Taken):
     meta_map: Annotated[dict[str, Any], AfterValidator(_storable)] = Field(
-        {}, description="Kept with the media, as `meta`; 16 KiB at most."
+        {}, description="Kept with the media, as `meta`; 16 KiB and 32 levels at most."
     )
 
 

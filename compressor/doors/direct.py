@@ -110,6 +110,7 @@ async def _received(parts: Parts, upload: Upload, lease: Lease, request: Request
         async with parts.inbox.folder() as folder:
             if await _written(request, folder / ORIGINAL, length) != length:
                 raise ClientDisconnect
+            await incoming.written_out(folder / ORIGINAL)
             await _kept(parts, upload, lease, folder / ORIGINAL, length)
         before = length
     finally:

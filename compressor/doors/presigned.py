@@ -57,7 +57,7 @@ class Sending:
 async def upload_init(request: Request) -> Response:
     """Says where to send a file. It makes something, so a call by cookie has to come from an allowed page."""
     parts, headers = request.app.state.parts, asgi.headers(request.scope)
-    wanted = presigned_query.wanted(request.url.query)
+    wanted = presigned_query.wanted(asgi.query(request.scope))
     asked = replace(asking.of_upload(headers, "POST", ""), fields=wanted.fields)
     counting = parts.limiter.counting(request.scope, "uploads")
     posting = await admit(parts, asked, counting)
@@ -169,7 +169,7 @@ async def upload_complete(request: Request) -> Response:
     guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
     await parts.limiter.count(request.scope, "calls", given, caller.user_id)
     caller.need("upload")
-    named, flows = presigned_query.completed(request.url.query)
+    named, flows = presigned_query.completed(asgi.query(request.scope))
     try:
         body = await bodies.read(request.stream(), headers, UploadComplete)
     except ClientDisconnect:

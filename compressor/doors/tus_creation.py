@@ -11,7 +11,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chipmunk import concatenation, ids, quotas, uploads
+from chipmunk import asgi, concatenation, ids, quotas, uploads
 from chipmunk.credentials import API_KEY
 from chipmunk.db import Connection
 from chipmunk.errors import BadRequest, Problem
@@ -27,7 +27,7 @@ from compressor.tus_headers import Creation, Headers
 
 async def create(request: Request, parts: Parts, headers: Headers) -> Response:
     creation = tus_headers.creation(headers)
-    asked = asking.of_upload(headers, request.method, request.url.query).with_body(creation.fields)
+    asked = asking.of_upload(headers, request.method, asgi.query(request.scope)).with_body(creation.fields)
     counting = parts.limiter.counting(request.scope, "uploads")
     admitted = await admit(parts, asked, counting)
     await counting.end()

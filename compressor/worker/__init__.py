@@ -59,7 +59,7 @@ AFAR: dict[str, Work] = {
     jobs.COLLECT: collecting.collect,
 }
 AFAR_AT_ONCE = 8
-LONG = {jobs.MOVE: 2, jobs.SCRUB: 1}  # at once, of all workers: they take hours
+LONG = {jobs.MOVE: 2, jobs.SCRUB: 1, jobs.FETCH: 4}  # at once, of all workers: hours, or as slow as a stranger likes
 
 
 class Ends(buffers.JobStatusLogBuffer):

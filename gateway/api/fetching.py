@@ -14,6 +14,7 @@ import structlog
 
 from chipmunk import metrics
 from chipmunk.backends import LOCAL
+from chipmunk.copies import object_key
 from chipmunk.reading import Place, Readable
 from chipmunk.storage import Damaged, Missing, Store, StoreUnavailable
 from chipmunk.stores import Stores
@@ -43,19 +44,27 @@ class Reader:
         """These bytes of the file, and no others; all of a file are compared with its SHA-256.
 
         OnLocalVolume where nginx can take over, which it can until an answer has `begun`. StoreUnavailable where no copy
-        could be read.
+        could be read. A media that has moved meanwhile is read where it is now.
         """
+        data = await self._first(start, end, begun=begun)
+        if data is None and (now := await self._stores.readable(self._found.id)) and now.places != self._found.places:
+            self._found = now
+            data = await self._first(start, end, begun=begun)
+        if data is None:
+            raise StoreUnavailable(media=self._found.id.hex)
+        return data
+
+    async def _first(self, start: int, end: int, *, begun: bool) -> bytes | None:
+        """What the first copy gives that gives anything."""
         places = await self._places()
         for number, place in enumerate(places, 1):
-            if place.backend == LOCAL and begun:
-                continue
-            if place.backend == LOCAL:
+            if place.backend == LOCAL and not begun:
                 raise OnLocalVolume
             alone = number == len(places) and not self._stores.seems_down(place.backend)
             data = await self._tried(place, start, end, LAST if alone else SOON)
             if data is not None:
                 return data
-        raise StoreUnavailable(media=self._found.id.hex)
+        return None
 
     async def _places(self) -> list[Place]:
         """Those that have the file, in the order in which they are asked: those that are down last."""
@@ -73,7 +82,9 @@ class Reader:
         name = "unknown" if backend is None else backend.id
         try:
             store = await self._stores.of_media(place.backend, self._found.id, plain=place.plain)
-            data = await _read(store, place.objects[self._file].key, start, end, patience)
+            stored = place.objects.get(self._file)
+            key = object_key(self._found.id, self._file) if stored is None else stored.key
+            data = await _read(store, key, start, end, patience)
             self._check(data, start)
         except (StoreUnavailable, CannotOpen, TimeoutError) as e:
             self._note(name, "slow" if isinstance(e, TimeoutError) else "unavailable", place.backend)

@@ -146,6 +146,7 @@ def test_killed_with_deaf_children_the_next_start_ends_them(folder: Path) -> Non
         assert alive(everything) == []
 
 
+@pytest.mark.alone
 def test_the_second_start_is_ready_in_five_seconds(folder: Path) -> None:
     def seconds() -> float:
         began = time.monotonic()

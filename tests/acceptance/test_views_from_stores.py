@@ -280,6 +280,7 @@ def test_nothing_of_the_store_is_in_any_answer(
 def test_a_bucket_that_cannot_be_reached_is_a_refusal_for_now(elsewhere: Elsewhere, owner: str) -> None:
     media, held = elsewhere.away(owner, photo(800, 600, 21), elsewhere.flow(("first", "primary")))
     ada = elsewhere.app.viewer(owner)
+    assert ada.get(f"{media['url']}1/").content == held[1]
     elsewhere.line(elsewhere.proxy.gone())
     assert ada.get(f"{media['url']}1/").content == held[1]  # nginx has it already
     for quality in (0, 4):

@@ -301,7 +301,6 @@ async def test_the_sweep_has_forgotten_copies_made(house: House, tmp_path: Path,
                 await asyncio.sleep(0.1)
 
 
-
 async def test_a_store_that_is_gone_for_good_is_given_up_without_what_lies_elsewhere(
     house: House, tmp_path: Path, ready: str
 ) -> None:
@@ -325,3 +324,21 @@ async def test_a_store_that_is_gone_for_good_is_given_up_without_what_lies_elsew
     async with house.database.transaction() as connection:
         assert await backends.give_up(connection, "second") == 0
         await backends.delete(connection, "second")
+
+
+async def test_a_move_ends_with_a_reason_where_only_lost_media_are_left(house: House, tmp_path: Path) -> None:
+    key, _ = await second(house, tmp_path)
+    await house.flow("torn")
+    async with working(house.parts):
+        made = [str((await house.stored(photo(seed=n), flow="torn"))["id"]) for n in range(2)]
+        for media in made:
+            await house.until("ready", media)
+        (house.folder(made[0]) / "0").write_bytes(b"damaged")
+        async with house.database.transaction() as connection:
+            flow = await connection.fetchval("select id from flows where name = 'torn'")
+            await backends.place_flow(connection, flow, [backends.Placed("second", "primary")])
+        job = await ended(house, await enqueue(house, jobs.MOVE, {"flow": flow}))
+    assert (job.state, job.progress) == ("failed", {"total": 2, "done": 1, "failed": 1})
+    assert job.reason is not None
+    assert job.reason.startswith("Of 1 media no copy is whole")
+    assert await rows(house, made[1]) == {key: ("primary", "stored")}

@@ -99,7 +99,8 @@ class House:
                 source.write_bytes(data)
                 used = await keeping.put(copies.object_key(self.media, file), source)
                 objects[file] = Stored(used, len(data), hashlib.sha256(data).hexdigest())
-            await copies.store(connection, self.media, made.key, objects, None)
+            wanted = next(c for c in await copies.of_media(connection, self.media) if c.backend == made.key)
+            await copies.store(connection, wanted, objects, None)
             if role == "primary":
                 await copies.serve_from(connection, self.media, made.key)
         return shelf
