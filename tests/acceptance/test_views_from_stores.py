@@ -365,6 +365,18 @@ def test_a_deleted_users_rungs_go_from_the_cache_with_their_media(elsewhere: Els
     until(lambda: not elsewhere.kept(media), 5, "an empty cache")
 
 
+def test_what_was_deleted_while_no_authorizer_heard_of_it_goes_when_one_is_back(
+    elsewhere: Elsewhere, owner: str
+) -> None:
+    media, _ = elsewhere.away(owner, photo(700, 500, 52), elsewhere.flow(("first", "primary")))
+    assert elsewhere.app.http.get(f"{media['url']}3/").status_code == 200
+    before = elsewhere.system.kill("authorizer")
+    assert elsewhere.app.http.delete(f"/v1/media/{media['id']}").status_code == 204
+    until(lambda: elsewhere.system.pids().get("authorizer", before) != before, 20, "a new authorizer")
+    until(lambda: not elsewhere.kept(media), 20, "an empty cache")
+    until(elsewhere.system.healthy, 20, "health")
+
+
 def resident(system: System) -> int:
     text = Path(f"/proc/{system.pids()['api']}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) * 1024  # type: ignore[index]

@@ -99,6 +99,30 @@ def test_only_nginx_is_reached_from_outside_and_by_default_from_this_machine_alo
     assert not any(published.values()), published
 
 
+def test_only_those_who_ask_stores_and_nginx_have_a_way_out(deployment: Deployment) -> None:
+    ways = {"chipmunk_outside", "chipmunk_stores"}
+    found = {
+        c["Config"]["Labels"]["com.docker.compose.service"]: ways & set(c["NetworkSettings"]["Networks"])
+        for c in deployment.containers()
+    }
+    stores = {key: {"chipmunk_stores"} for key in ("gateway", "compressor", "worker")}
+    assert found == {"nginx": {"chipmunk_outside"}, **stores, "postgres": set(), "redis": set()}
+    for name, internal in (("front", True), ("back", True), ("stores", False)):
+        assert (
+            deployment.docker("network", "inspect", f"chipmunk_{name}", "--format", "{{.Internal}}").strip()
+            == str(internal).lower()
+        )
+
+
+def test_the_gateway_deletes_what_nginx_keeps_of_rungs(deployment: Deployment) -> None:
+    nginx, gateway = (deployment.containers(name)[0]["Id"] for name in ("nginx", "gateway"))
+    deployment.docker(
+        "exec", nginx, "sh", "-c", "umask 077 && mkdir -p /data/cache/f/ff && touch /data/cache/f/ff/rung"
+    )
+    deployment.docker("exec", gateway, "rm", "/data/cache/f/ff/rung")
+    assert deployment.docker("exec", nginx, "ls", "/data/cache/f/ff") == ""
+
+
 def test_the_gateway_has_no_image_library(deployment: Deployment) -> None:
     gateway = deployment.containers("gateway")[0]["Id"]
     found = "import importlib.util as u; print([m for m in ('PIL', 'pillow_heif', 'compressor') if u.find_spec(m)])"

@@ -75,6 +75,25 @@ def test_while_somebody_asks_the_outbox_is_read_all_the_time(
     listening(act)
 
 
+async def test_who_has_more_to_do_than_to_answer_says_how_long_it_may_rest(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "AWAKE_SECONDS", 0)
+    held, arrived = Database(await connect(database)), list[str]()
+    tags, nowhere = Tags(arrived.extend), aioredis.from_url("redis://127.0.0.1:1")
+    try:
+        async with subscription.heard(Outbox(held), nowhere, tags, time.monotonic, lambda: 0.1):
+            await until(lambda: tags.polled > 0, 5)
+            async with held.transaction() as connection:
+                await events.revoke(connection, "media:1")
+            await until(lambda: "media:1" in arrived, 2)
+            async with held.connection() as connection:
+                assert await events.recent(connection) == ["media:1"]
+    finally:
+        await nowhere.aclose()
+        await held.close()
+
+
 def test_with_nobody_asking_it_rests_and_the_first_question_wakes_it_but_believes_nothing(
     listening: Callable[[Callable[[Listening], Awaitable[None]]], None],
 ) -> None:
