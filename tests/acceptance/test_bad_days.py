@@ -94,9 +94,10 @@ class Load:
         assert self.app.standing(self.user)["used_bytes"] == disk_bytes(self.app.system, listed)
 
 
-def semaphores(pid: int) -> set[str]:
-    """The named ones that a process has, which are those of its decoders' pools."""
-    return set(re.findall(r"/dev/shm/sem\.mp-\S+", Path(f"/proc/{pid}/maps").read_text()))
+def semaphores(pid: int) -> set[Path]:
+    """The named ones that a process has, which are those of its decoders' pools; it has them by another name."""
+    held = {int(n) for n in re.findall(r" (\d+) +/dev/shm/sem\.", Path(f"/proc/{pid}/maps").read_text())}
+    return {path for path in Path("/dev/shm").glob("sem.mp-*") if path.stat().st_ino in held}
 
 
 @pytest.mark.parametrize("part", ["worker-1", "authorizer", "api", "compressor", "nginx", "valkey", "postgres"])
@@ -110,7 +111,7 @@ def test_a_part_killed_under_load_comes_back_and_nothing_acknowledged_is_lost(ap
         stored = len(load.stored)
         until(lambda: len(load.stored) > stored + 2, 30, "uploads going on")
     load.check()
-    until(lambda: not any(Path(name).exists() for name in held), 10, "the semaphores of the killed given back")
+    until(lambda: not any(path.exists() for path in held), 10, "the semaphores of the killed given back")
     CROWD.append(load.user)
 
 

@@ -145,8 +145,8 @@ def test_jobs_that_wait_are_counted_and_timed_until_they_have_ended(cast: Cast, 
         system.kill("worker-1", signal.SIGCONT)
     for media in waiting:
         app.ready(media)
-    assert moved.by("chipmunk_jobs_waiting") == 0
-    assert moved.by("chipmunk_jobs_oldest_seconds") == 0
+    assert moved.by("chipmunk_jobs_waiting", kind="ladder") == 0
+    assert moved.by("chipmunk_jobs_oldest_seconds", kind="ladder") == 0
     until(system.healthy, 20, "health again")
 
 

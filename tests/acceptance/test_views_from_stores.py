@@ -312,7 +312,7 @@ def test_the_local_volume_serves_where_it_is_the_backup(elsewhere: Elsewhere, ow
         owner, photo(900, 700, 31), elsewhere.flow(("first", "primary"), ("local", "backup")), filename="a b.jpg"
     )
     held, ada = elsewhere.on_disk(media), elsewhere.app.viewer(owner)
-    until(lambda: ada.get(f"{media['url']}1/").headers["etag"].count("-") == 0, 9, "a view from elsewhere")
+    until(lambda: ada.get(f"{media['url']}1/").headers["etag"].count("-") == 0, 30, "a view from elsewhere")
     before = {quality: ada.get(f"{media['url']}{quality}/") for quality in (0, 1)}
     elsewhere.line(elsewhere.proxy.gone())
     for quality in (0, 2, 6):

@@ -16,7 +16,7 @@ import pytest
 
 from chipmunk import backends, copies, ids, jobs, reading
 from chipmunk import media as medias
-from chipmunk.errors import Lost, Problem
+from chipmunk.errors import Lost, Problem, Unprocessable
 from chipmunk.jobs import Job
 from chipmunk.storage import Stat, Store, StoreUnavailable
 from compressor import moving, placing, purge, scrub
@@ -270,7 +270,8 @@ async def test_one_media_that_cannot_be_moved_keeps_no_other(
         return real(file, name)
 
     monkeypatch.setattr(hashlib, "file_digest", digest)
-    assert not await moving.move(house.parts, await running(house, jobs.MOVE, {"flow": flow}))
+    with pytest.raises(Unprocessable, match="Of 1 media no copy is whole"):
+        await moving.move(house.parts, await running(house, jobs.MOVE, {"flow": flow}))
     for media in made[1:]:
         assert await rows(house, media) == {key: ("primary", "stored")}
     assert await home(house, made[0]) == LOCAL

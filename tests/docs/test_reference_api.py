@@ -30,6 +30,7 @@ def test_each_command_of_the_api_page_works(alone: System, tmp_path: Path) -> No
     keys = tmp_path / "var" / "keys"
     keys.mkdir(parents=True)
     (keys / "api.key").write_text(alone.api_key + "\n")
+    (keys / "operator.key").write_text(alone.operator_key + "\n")
     script = STRICT + "\n".join(commands(REFERENCE / "api.md")).replace("http://127.0.0.1:8080", alone.url)
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
