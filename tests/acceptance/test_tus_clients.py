@@ -15,7 +15,7 @@ from tusclient import client as tuspy
 from tusclient.exceptions import TusCommunicationError, TusUploadFailed
 
 from tests.client import App, fresh, leaves_nothing, leftovers, media_folder, photo, sha256
-from tests.harness import System
+from tests.harness import System, until
 from tests.servers.cutting import NEVER, Cutter
 from tests.servers.tus_js import Clients
 
@@ -164,10 +164,10 @@ def test_tus_js_client_survives_cuts(app: App, node: Any, tmp_path: Path, parall
 def test_tus_js_client_ends_an_upload(app: App, node: Any, tmp_path: Path) -> None:
     user = app.user()
     with leaves_nothing(app, user):
-        told = node(tmp_path, large(50, 20_000_000), user, abortAfter=1_000_000)
+        told = node(tmp_path, large(50, 60_000_000), user, abortAfter=1_000_000)
         assert told["aborted"]
-        answer = app.http.head(f"{PATH}{told['url'].rpartition('/')[2]}", headers=TUS)
-        assert answer.status_code == 404
+        path = f"{PATH}{told['url'].rpartition('/')[2]}"
+        until(lambda: app.http.head(path, headers=TUS).status_code == 404, 10, "the end of the upload")
 
 
 def test_tus_js_client_is_told_why_it_was_refused_and_asks_no_more(app: App, node: Any, tmp_path: Path) -> None:
