@@ -169,9 +169,9 @@ async def give_up(connection: Connection, name: str) -> int:
     return left
 
 
-async def down(connection: Connection) -> list[str]:
-    """The names of backends that did not pass their last check."""
-    return [r["name"] for r in await connection.fetch("select name from backends where not up order by name")]
+async def any_down(connection: Connection) -> bool:
+    """Whether a backend did not pass its last check."""
+    return bool(await connection.fetchval("select exists (select from backends where not up)"))
 
 
 async def note_health(connection: Connection, key: int, reason: str | None) -> None:

@@ -64,12 +64,15 @@ async def reserve(
     return media
 
 
-async def resize(database: Database, media: UUID, size: int, *, wait: float = WAIT_SECONDS) -> None:
-    """Makes an upload's reservation `size` bytes, as `reserve` would; nothing happens where it has expired."""
+async def resize(
+    database: Database, media: UUID, size: int, *, wait: float = WAIT_SECONDS, shrink: bool = True
+) -> bool:
+    """Makes an upload's reservation `size` bytes, as `reserve` would, or without `shrink` at least so many. False where it
+    has expired: then nothing happens."""
     async with database.connection() as connection:
         held = await connection.fetchrow("select user_id, bytes from reservations where id = $1", media)
-    if held is None or held["bytes"] == size:
-        return
+    if held is None or held["bytes"] == size or (held["bytes"] > size and not shrink):
+        return held is not None
     user, more = held["user_id"], size - held["bytes"]
 
     async def attempt(connection: Connection) -> bool:
@@ -84,6 +87,7 @@ async def resize(database: Database, media: UUID, size: int, *, wait: float = WA
             return True
 
     await _patiently(database, user, size, attempt, wait)
+    return True
 
 
 async def extend(connection: Connection, media: UUID, life: timedelta) -> bool:

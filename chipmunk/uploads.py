@@ -86,7 +86,16 @@ def of_row(row: object) -> Upload:
 
 async def create(connection: Connection, new: New, life: timedelta) -> Upload:
     """The new upload; what is reserved for it lasts as long. TooManyUploads where the user has enough of them open."""
-    row = await connection.fetchrow(
+    async with connection.transaction():
+        await connection.execute("select from users where id = $1 for no key update", new.user_id)
+        row = await _created(connection, new, life)
+    if row is None:
+        raise TooManyUploads(limit=MOST_OPEN)
+    return of_row(row)
+
+
+async def _created(connection: Connection, new: New, life: timedelta) -> Any:
+    return await connection.fetchrow(
         f"""
         with made as (
             insert into uploads (id, app_id, user_id, kind, by_app, state, flows, filename, metadata, length, concat,
@@ -103,9 +112,6 @@ async def create(connection: Connection, new: New, life: timedelta) -> Upload:
         new.id, new.app_id, new.user_id, new.by_app, list(new.flows), new.filename, new.metadata, new.length,
         new.concat, list(new.parts), new.holder, LEASE, life, MOST_OPEN,
     )  # fmt: skip
-    if row is None:
-        raise TooManyUploads(limit=MOST_OPEN)
-    return of_row(row)
 
 
 async def get(connection: Connection, app: int, upload: UUID, caller: int | None) -> Upload:

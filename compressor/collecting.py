@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from uuid import UUID, uuid4
 
-from chipmunk import ids, jobs, metrics, posting, presigned, quotas
+from chipmunk import jobs, metrics, posting, presigned, quotas
 from chipmunk.db import Connection
 from chipmunk.errors import NotFound, Problem
 from chipmunk.jobs import Job
 from chipmunk.presigned import Upload
 from compressor import incoming, ingest
 from compressor.admission import room
-from compressor.inbox import disk
+from compressor.holding import take_leftover
 from compressor.incoming import room_of
 from compressor.parts import Parts
 
@@ -56,7 +55,7 @@ async def _collected(parts: Parts, job: Job, upload: Upload, holder: UUID) -> No
     async with parts.database.connection() as connection:
         flows = await posting.again(connection, upload.app_id, upload.user_id, upload.flows, by_app=upload.by_app)
     held = await incoming.hold_place(parts, upload.id, upload.user_id, room_of(length), quotas.lifetime(length))
-    await _clear(parts, upload.id)
+    await take_leftover(parts, upload.id)
 
     async def tell(done: int) -> None:
         nonlocal told_at
@@ -88,12 +87,3 @@ async def _collected(parts: Parts, job: Job, upload: Upload, holder: UUID) -> No
         )
         await incoming.take(parts, upload, taken.original, tell)
         await ingest.ingest(parts, taken)
-
-
-async def _clear(parts: Parts, identifier: UUID) -> None:
-    """Takes the folder of an attempt whose worker died: since the job is held by this one, none that came before can
-    store it any more."""
-    folder = f"{ids.folder(identifier)}/"
-    with disk():
-        if await asyncio.to_thread(parts.store.path(folder).exists):
-            await parts.store.delete(folder)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from uuid import UUID, uuid4
 
-from chipmunk import ids, jobs, media, posting, quotas
+from chipmunk import jobs, media, posting, quotas
 from chipmunk.db import Connection
 from chipmunk.jobs import Job
 from compressor.doors import from_url
-from compressor.inbox import disk
+from compressor.holding import take_leftover
 from compressor.ingest import Upload
 from compressor.parts import Parts
 
@@ -26,7 +25,7 @@ async def fetch(parts: Parts, job: Job) -> None:
     async with parts.database.connection() as connection:
         if not await jobs.hold(connection, job.id, holder) or await media.exists(connection, job.media_id):
             return
-    await _clear(parts, job.media_id)
+    await take_leftover(parts, job.media_id)
     try:
         await _fetched(parts, job, job.media_id, job.user_id, holder)
     except Ended:
@@ -68,12 +67,3 @@ async def _fetched(parts: Parts, job: Job, identifier: UUID, user: int, holder: 
             also=stored,
         )
         await from_url.take(parts, upload, given["url"], tell)
-
-
-async def _clear(parts: Parts, identifier: UUID) -> None:
-    """Takes the folder of an attempt whose worker died: since the job is held by this one, none that came before can
-    store it any more."""
-    folder = f"{ids.folder(identifier)}/"
-    with disk():
-        if await asyncio.to_thread(parts.store.path(folder).exists):
-            await parts.store.delete(folder)

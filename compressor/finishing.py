@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 from uuid import UUID
 
-from chipmunk import ids, metrics, posting, quotas, uploads
+from chipmunk import metrics, posting, quotas, uploads
 from chipmunk.db import Connection
 from chipmunk.errors import Locked, NotFound, Problem, Unavailable
 from chipmunk.flows import Flow
 from chipmunk.uploads import Upload
 from compressor import ingest, tus_state
+from compressor.holding import take_leftover
 from compressor.inbox import ORIGINAL, disk
 from compressor.leases import Lease
 from compressor.part_files import PartFile
@@ -81,12 +82,7 @@ async def _join(parts: Parts, lease: Lease) -> None:
 async def _ingest(parts: Parts, lease: Lease) -> None:
     upload = lease.upload
     found = await _place(parts, upload)
-    left = f"{ids.folder(upload.id)}/"
-    with (
-        disk()
-    ):  # what a holder left that came so far and no further: since the lease is ours it cannot store it any more
-        if await asyncio.to_thread(parts.store.path(left).exists):
-            await parts.store.delete(left)
+    await take_leftover(parts, upload.id)
 
     async def stored(connection: Connection) -> None:
         if not await uploads.stored(connection, upload.id, lease.holder):

@@ -70,6 +70,15 @@ class Hold:
             log.warning("an upload could not be undone now; the sweep will", media=self.media.hex)
 
 
+async def take_leftover(parts: Parts, identifier: UUID) -> None:
+    """Takes the folder of an attempt at this media that died before it could commit. Whoever calls this holds what the
+    commit needs, so that none that came before can store it any more."""
+    folder = f"{ids.folder(identifier)}/"
+    with disk():
+        if await asyncio.to_thread(parts.store.path(folder).exists):
+            await parts.store.delete(folder)
+
+
 @asynccontextmanager
 async def holding(parts: Parts, place: Place, key: str | None, fingerprint: bytes) -> AsyncIterator[Hold]:
     """Holds the place and the key until the media is stored, and gives them back where it is not."""

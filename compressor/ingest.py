@@ -193,4 +193,4 @@ async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, clim
 async def _placed(parts: Parts, connection: Connection, new: media.New) -> bool:
     """Says where the media is to lie, as its first flow wants it; whether it has to be brought there."""
     wanted = await backends.wanted(connection, new.flow_ids[0], pinned=bool(parts.settings.backends))
-    return await copies.place(connection, new.id, wanted)
+    return await copies.begin(connection, new.id, wanted)

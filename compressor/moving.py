@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from chipmunk import backends, copies, jobs
+from chipmunk import backends, copies, jobs, whereabouts
 from chipmunk.backend_fields import Role
 from chipmunk.copies import LEAVE_AFTER
 from chipmunk.errors import Lost, Problem, Unprocessable
@@ -78,9 +78,9 @@ class Moving:
         while not self.cancelled:
             async with self._parts.database.connection() as connection:
                 if place and not self._progress.total:
-                    self._progress.total = await copies.count_of_flow(connection, flow)
+                    self._progress.total = await whereabouts.count_of_flow(connection, flow)
                 wanted = await backends.wanted(connection, flow, pinned=pinned)
-                page = await copies.of_flow(connection, flow, after, BATCH, only_unsettled=not place)
+                page = await whereabouts.of_flow(connection, flow, after, BATCH, only_unsettled=not place)
             await self._page(page, wanted if place else None)
             if len(page) < BATCH:
                 break

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from chipmunk import copies, events, ids, jobs, media, metrics
+from chipmunk import copies, events, ids, jobs, media, metrics, whereabouts
 from chipmunk.backends import LOCAL
 from chipmunk.copies import Copy
 from chipmunk.errors import NotFound
@@ -54,7 +54,7 @@ class Scrub:
         after = UUID(int=0)
         while not self._cancelled:
             async with self._parts.database.connection() as connection:
-                batch = await copies.on_backend(connection, self._backend, after, BATCH)
+                batch = await whereabouts.on_backend(connection, self._backend, after, BATCH)
             for identifier in batch:
                 await self._look(identifier)
                 await self._tell()
@@ -152,14 +152,14 @@ class Scrub:
         for identifier in found:
             async with self._parts.database.transaction() as connection:
                 await media.lock(connection, identifier)  # it may have come back, and cannot any more now
-                if await copies.strangers(connection, self._backend, [identifier]):
+                if await whereabouts.strangers(connection, self._backend, [identifier]):
                     await store.delete(f"{ids.folder(identifier)}/")
                     self._report.orphans_taken += 1
 
     async def _unknown(self, identifiers: list[UUID]) -> set[UUID]:
         """Those that are no media, or media that have no business here."""
         async with self._parts.database.connection() as connection:
-            return set(await copies.strangers(connection, self._backend, identifiers))
+            return set(await whereabouts.strangers(connection, self._backend, identifiers))
 
     async def _tell(self, *, now: bool = False) -> None:
         if not now and time.monotonic() - self._told < TOLD_SECONDS:

@@ -256,7 +256,7 @@ class JobStarted(BaseModel):
 
 class Health(BaseModel):
     status: Literal["ok", "degraded"] = Field(description="`degraded`: Redis or a backend is down; slower, but right.")
-    down: list[str] = Field(description="`redis`, and each backend that failed its last check as `backend:<name>`.")
+    down: list[str] = Field(description="`redis`, and `backends` where one failed its last check.")
 
 
 class Problem(BaseModel):

@@ -15,21 +15,22 @@ from chipmunk.errors import Unavailable
 
 PATIENCE_SECONDS = 1.0
 KEPT_SECONDS = 0.25
-POSTGRES, REDIS, BACKEND = "postgres", "redis", "backend:"
+POSTGRES, REDIS, BACKENDS = "postgres", "redis", "backends"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What is down, by name. Without PostgreSQL nothing is known of the processes that announce themselves there.
 
-    A backend that is down is `backend:<name>`: views are served from another copy, where there is one.
+    Of backends only that one is: what they are called is for the operator, and views are served from another copy, where
+    there is one.
     """
 
     down: tuple[str, ...]
 
     @property
     def works(self) -> bool:
-        return all(name == REDIS or name.startswith(BACKEND) for name in self.down)
+        return set(self.down) <= {REDIS, BACKENDS}
 
 
 class Health:
@@ -54,7 +55,7 @@ class Health:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS), self._database.connection() as connection:
                 missing = await heartbeats.missing(connection)
-                return [*missing, *(f"{BACKEND}{name}" for name in await backends.down(connection))]
+                return [*missing, BACKENDS] if await backends.any_down(connection) else missing
         except (Unavailable, TimeoutError):
             return [POSTGRES]
 

@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.responses import Response
 
-from chipmunk import backends, copies, jobs, metrics
+from chipmunk import backends, jobs, metrics, whereabouts
 from chipmunk.errors import Unavailable
 from gateway.api import documents
 from gateway.api.call import FRESH, Call, put
@@ -41,7 +41,7 @@ async def _readings(call: Call) -> metrics.Readings:
     try:
         async with call.reading() as connection:
             depths = await jobs.depths(connection)
-            waiting = await copies.waiting(connection)
+            waiting = await whereabouts.waiting(connection)
             places = await backends.every(connection)
     except Unavailable:
         return readings

@@ -210,7 +210,7 @@ def test_a_dead_store_loses_nothing_and_a_copy_serves(place: Place) -> None:
             assert waiting["deletions_waiting"] >= 1
             until(lambda: place.operator("GET", "/v1/backends/bucket").json()["status"] == "down", 60, "a look at it")
             health = httpx.get(f"{app.system.url}/healthz").json()
-            assert health == {"status": "degraded", "down": ["backend:bucket"]}
+            assert health == {"status": "degraded", "down": ["backends"]}
         finally:
             place.rgw.restart()
     assert [w for w in watching.wrong if not w.endswith("404")] == []

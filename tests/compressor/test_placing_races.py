@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from chipmunk import backends, copies, ids, jobs, reading
+from chipmunk import backends, copies, ids, jobs, reading, whereabouts
 from chipmunk import media as medias
 from chipmunk.errors import Lost, Problem, Unprocessable
 from chipmunk.jobs import Job
@@ -240,7 +240,7 @@ async def test_a_media_that_goes_while_its_flow_moves_stops_nothing(
     made = await some(house, "trip", 3)
     key, _ = await second(house, tmp_path)
     await flow_of(house, "trip", backends.Placed("second", "primary"))
-    job, real = await running(house, jobs.MOVE, {"flow": flow}), copies.of_flow
+    job, real = await running(house, jobs.MOVE, {"flow": flow}), whereabouts.of_flow
 
     async def listed(*args: Any, **more: Any) -> list[UUID]:
         found = await real(*args, **more)
@@ -248,7 +248,7 @@ async def test_a_media_that_goes_while_its_flow_moves_stops_nothing(
             assert (await house.http.delete(f"/v1/media/{made[0]}")).status_code == 204
         return found
 
-    monkeypatch.setattr(copies, "of_flow", listed)
+    monkeypatch.setattr(whereabouts, "of_flow", listed)
     assert await moving.move(house.parts, job)
     for media in made[1:]:
         assert await rows(house, media) == {key: ("primary", "stored")}
@@ -396,7 +396,7 @@ async def test_what_comes_back_while_orphans_are_looked_for_is_not_taken(
     left = tmp_path / "left"
     left.write_bytes(b"of an attempt that died")
     await store.put(f"{ids.folder(UUID(hex=ready))}/0", left)
-    before, real = await contents(house.parts.store, ready), copies.strangers
+    before, real = await contents(house.parts.store, ready), whereabouts.strangers
     came = False
 
     async def strangers(*args: Any) -> list[UUID]:
@@ -408,7 +408,7 @@ async def test_what_comes_back_while_orphans_are_looked_for_is_not_taken(
             await settle(house, ready)
         return found
 
-    monkeypatch.setattr(copies, "strangers", strangers)
+    monkeypatch.setattr(whereabouts, "strangers", strangers)
     await scrub.scrub(house.parts, await running(house, jobs.SCRUB, {"backend": key}))
     assert await home(house, ready) == key
     assert await contents(store, ready) == before

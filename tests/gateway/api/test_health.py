@@ -49,13 +49,13 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
 
     async def found(_: object) -> list[str]:
-        return [name for name in names if not name.startswith("backend:")]
+        return [name for name in names if name != health.BACKENDS]
 
-    async def down(_: object) -> list[str]:
-        return [name.removeprefix("backend:") for name in names if name.startswith("backend:")]
+    async def any_down(_: object) -> bool:
+        return health.BACKENDS in names
 
     monkeypatch.setattr(heartbeats, "missing", found)
-    monkeypatch.setattr(backends, "down", down)
+    monkeypatch.setattr(backends, "any_down", any_down)
     monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.05)
     return names
 
@@ -71,9 +71,9 @@ def missing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("silent", "silent", [], ("postgres", "redis"), False),
         ("there", "there", ["worker"], ("worker",), False),
         ("there", "gone", ["authorizer"], ("authorizer", "redis"), False),
-        ("there", "there", ["backend:s3"], ("backend:s3",), True),
-        ("there", "gone", ["backend:s3"], ("backend:s3", "redis"), True),
-        ("there", "there", ["worker", "backend:s3"], ("worker", "backend:s3"), False),
+        ("there", "there", ["backends"], ("backends",), True),
+        ("there", "gone", ["backends"], ("backends", "redis"), True),
+        ("there", "there", ["worker", "backends"], ("worker", "backends"), False),
     ],
 )
 def test_what_is_down_is_named_and_only_redis_and_backends_may_be(
