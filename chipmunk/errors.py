@@ -150,7 +150,7 @@ class LengthRequired(Problem):
 
 class OtherVersion(Problem):
     status, code, title = 412, "other_version", "Precondition failed"
-    sentence = "Resumable uploads speak tus 1.0.0: every request says Tus-Resumable: 1.0.0."
+    sentence = "Resumable uploads speak tus 1.0.0: every request says Tus-Resumable: 1.0.0, or which draft."
 
 
 class TooLarge(Problem):

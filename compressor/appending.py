@@ -10,7 +10,7 @@ from time import monotonic
 from starlette.requests import ClientDisconnect
 
 from chipmunk import metrics, quotas
-from chipmunk.errors import ChecksumMismatch
+from chipmunk.errors import BadRequest, ChecksumMismatch, EmptyFile, Unavailable
 from compressor import tus_headers, tus_state
 from compressor.leases import Lease
 from compressor.part_files import PartFile
@@ -37,9 +37,22 @@ async def receive(parts: Parts, lease: Lease, body: Body, chunks: AsyncIterator[
         if not appending.good:
             raise ChecksumMismatch(upload=upload.id.hex)
         await appending.end(good=True)
+        await _complete(lease, body)
     finally:
         await asyncio.shield(asyncio.to_thread(appending.file.close))
         metrics.UPLOAD_BYTES.labels("tus").inc(lease.upload.offset - upload.offset)
+
+
+async def _complete(lease: Lease, body: Body) -> None:
+    """Where the body was the last, what has come is all. BadRequest where more was announced: it can still come."""
+    upload = lease.upload
+    if not body.last or upload.whole:
+        return
+    if upload.length is not None:
+        raise BadRequest("The upload was to end with this request, and has bytes missing.", offset=upload.offset)
+    if upload.offset == 0:
+        raise EmptyFile()
+    await lease.declare(upload.offset)
 
 
 class _Appending:
@@ -51,7 +64,7 @@ class _Appending:
         self._checksum = body.checksum
         self._hash = None if body.checksum is None else tus_headers.hashing(body.checksum)
         self._state = Receiving(lease.upload.offset, most, body.checksum is not None, monotonic())
-        self._waiting: list[bytes] = []
+        self._waiting = bytearray()
 
     @property
     def good(self) -> bool:
@@ -59,8 +72,7 @@ class _Appending:
         if self._hash is None or self._checksum is None:
             return True
         digest = self._hash.copy()
-        for chunk in self._waiting:
-            digest.update(chunk)
+        digest.update(self._waiting)
         return digest.digest() == self._checksum.digest
 
     async def add(self, chunk: bytes) -> None:
@@ -70,7 +82,7 @@ class _Appending:
             do = self._state.arrives(len(chunk), monotonic())
         except ValueError:
             raise tus_state.too_long(self._lease.upload.length, self._most) from None
-        self._waiting.append(chunk)
+        self._waiting += chunk
         await self._do(do)
 
     async def end(self, good: bool) -> None:
@@ -79,7 +91,7 @@ class _Appending:
     async def _do(self, do: Do) -> None:
         if do.write:
             await self._grow()
-            await self._lease.surely(self._write, b"".join(self._waiting), do.record)
+            await self._lease.surely(self._write, bytes(self._waiting), do.record)
             self._waiting.clear()
             self._state.wrote()
         elif do.record:
@@ -103,4 +115,5 @@ class _Appending:
         upload = self._lease.upload
         if upload.length is None:
             size = tus_state.reserved(self._state.arrived, upload.concat)
-            await quotas.resize(self._parts.database, upload.id, size)
+            if not await quotas.resize(self._parts.database, upload.id, size, shrink=False):
+                raise Unavailable("The upload lost its place in the quota; begin it again.")

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from chipmunk import ids
-from chipmunk.errors import BadRequest, Mismatch, NotFound, OtherVersion, Unsupported
+from chipmunk.errors import BadRequest, Mismatch, NotFound, Unsupported
 from chipmunk.uploads import Concat, Upload
 from compressor.asking import Fields, of_pairs
 
@@ -29,6 +29,7 @@ EXTENSIONS = (
 ALGORITHMS = ("sha1", "sha256")
 CONTENT = "application/offset+octet-stream"
 PATH = "/v1/uploads/"
+MEDIA = "chipmunk-media"
 OVERRIDABLE = frozenset({"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"})
 MOST_PARTS = 1000
 NUMBER = re.compile(r"[0-9]{1,18}")
@@ -45,10 +46,11 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Bytes that come with a request; `length` None where it is not said."""
+    """Bytes that come with a request; `length` None where it is not said. With the `last` the upload ends."""
 
     length: int | None
     checksum: Checksum | None
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +84,10 @@ def options(most_bytes: int) -> Headers:
     }
 
 
-def check_version(headers: Mapping[str, str]) -> None:
-    if headers.get("tus-resumable") != VERSION:
-        raise OtherVersion()
-
-
 def creation(headers: Mapping[str, str]) -> Creation:
     """What a POST asks for, or BadRequest."""
     concat, parts = _concat(headers.get("upload-concat"))
-    length = _number(headers, "upload-length")
+    length = number(headers, "upload-length")
     deferred = headers.get("upload-defer-length")
     if deferred not in (None, "1"):
         raise BadRequest("Upload-Defer-Length is 1 or is not there.")
@@ -108,12 +105,12 @@ def creation(headers: Mapping[str, str]) -> Creation:
 
 def patch(headers: Mapping[str, str]) -> Patch:
     """What a PATCH brings, or BadRequest; Unsupported where its content is not said to be bytes of an upload."""
-    if _kind(headers) != CONTENT:
+    if kind(headers) != CONTENT:
         raise Unsupported(f"A PATCH has the Content-Type {CONTENT}.")
-    offset = _number(headers, "upload-offset")
+    offset = number(headers, "upload-offset")
     if offset is None:
         raise BadRequest("A PATCH has an Upload-Offset.")
-    return Patch(offset, _number(headers, "upload-length"), _body(headers))
+    return Patch(offset, number(headers, "upload-length"), _body(headers))
 
 
 def method(given: str, headers: Mapping[str, str]) -> str:
@@ -158,7 +155,7 @@ def progress(upload: Upload) -> Headers:
     """How far an upload is, until when it lasts, and what it has become."""
     found = {"upload-offset": str(upload.offset), "upload-expires": http_date(upload.expires_at)}
     if upload.media_id is not None:
-        found["chipmunk-media"] = upload.media_id.hex
+        found[MEDIA] = upload.media_id.hex
     return found
 
 
@@ -170,7 +167,7 @@ def hashing(checksum: Checksum) -> hashlib._Hash:
     return hashlib.new(checksum.algorithm, usedforsecurity=False)
 
 
-def _number(headers: Mapping[str, str], name: str) -> int | None:
+def number(headers: Mapping[str, str], name: str) -> int | None:
     given = headers.get(name)
     if given is None:
         return None
@@ -179,13 +176,13 @@ def _number(headers: Mapping[str, str], name: str) -> int | None:
     return int(given)
 
 
-def _kind(headers: Mapping[str, str]) -> str:
+def kind(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _has_body(headers: Mapping[str, str]) -> bool:
     """Whether a creation brings bytes (creation-with-upload): its type says so. Any other body is an error."""
-    if _kind(headers) == CONTENT:
+    if kind(headers) == CONTENT:
         return True
     if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
         raise Unsupported(f"Bytes that come with the creation have the Content-Type {CONTENT}.")
@@ -193,10 +190,11 @@ def _has_body(headers: Mapping[str, str]) -> bool:
 
 
 def _body(headers: Mapping[str, str]) -> Body:
-    return Body(_number(headers, "content-length"), _checksum(headers.get("upload-checksum")))
+    return Body(number(headers, "content-length"), checksum(headers))
 
 
-def _checksum(text: str | None) -> Checksum | None:
+def checksum(headers: Mapping[str, str]) -> Checksum | None:
+    text = headers.get("upload-checksum")
     if text is None:
         return None
     algorithm, _, encoded = text.strip().partition(" ")

@@ -12,12 +12,14 @@ HEADERS = "Authorization, Content-Type, Idempotency-Key, Prefer"
 
 TUS_EXPOSED = (
     f"{EXPOSED}, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset,"
-    " Upload-Length, Upload-Defer-Length, Upload-Expires, Upload-Metadata, Upload-Concat, Chipmunk-Media"
+    " Upload-Length, Upload-Defer-Length, Upload-Expires, Upload-Metadata, Upload-Concat, Chipmunk-Media,"
+    " Upload-Complete, Upload-Limit, Upload-Draft-Interop-Version"
 )
 TUS_METHODS = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
 TUS_HEADERS = (
     "Authorization, Content-Type, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length,"
-    " Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Requested-With, X-Request-Id"
+    " Upload-Concat, Upload-Checksum, X-HTTP-Method-Override, X-Requested-With, X-Request-Id,"
+    " Upload-Complete, Upload-Draft-Interop-Version, Content-Disposition"
 )
 
 MAPS = """\

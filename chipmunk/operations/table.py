@@ -103,7 +103,7 @@ INGESTED: tuple[type[e.Problem], ...] = (
     e.TooLarge, e.Unsupported, e.Unprocessable, e.QuotaExceeded, e.EmptyFile, e.CorruptImage, e.TooManyPixels,
     e.DecodeFailed, e.UnknownFlow, e.Busy, e.DiskFull,
 )  # fmt: skip
-BYTES = (("application/offset+octet-stream", None),)
+BYTES = (("application/offset+octet-stream", None), ("application/partial-upload", None))
 OWN_UPLOADS = "app, the upload's user"
 UPLOADS = (
     Operation("tus_options", "OPTIONS", "/v1/uploads/", "What there is of tus", "anyone", "anyone", status=204, side="compressor"),

@@ -1,4 +1,4 @@
-"""Resumable uploads at `/v1/uploads/`, by tus 1.0.0: what a request asks is in `tus_headers`, what follows in `tus_state`."""
+"""Resumable uploads at `/v1/uploads/`: what a request asks is in a dialect's headers, what follows in `tus_state`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from starlette.routing import Route
 
 from chipmunk import asgi, guards, ids, metrics, quotas, uploads
 from chipmunk.asgi import App, Receive, Scope, Send
-from chipmunk.errors import BadRequest, Busy, Forbidden, NotFound, OtherVersion, Problem, QuotaExceeded
+from chipmunk.errors import BadRequest, Busy, Forbidden, NotFound, OtherOffset, OtherVersion, Problem, QuotaExceeded
 from chipmunk.operations import answers
 from chipmunk.uploads import Upload
-from compressor import asking, finishing, tus_headers, tus_state
+from compressor import asking, dialects, draft_headers, finishing, tus_headers, tus_state
 from compressor.appending import receive
 from compressor.doors.tus_creation import create, life
 from compressor.leases import Lease, held, released
@@ -38,7 +38,8 @@ class Overriding:
 
 
 async def options(_: Request, parts: Parts, __: Headers) -> Response:
-    return Response(status_code=204, headers=tus_headers.options(parts.settings.max_file_bytes))
+    most = parts.settings.max_file_bytes
+    return Response(status_code=204, headers={**tus_headers.options(most), **draft_headers.options(most)})
 
 
 async def head(request: Request, parts: Parts, headers: Headers) -> Response:
@@ -49,11 +50,13 @@ async def head(request: Request, parts: Parts, headers: Headers) -> Response:
     upload = await released(parts, upload)
     if upload.state == "failed":
         raise tus_state.failure(upload)
-    return Response(status_code=200, headers={**NO_STORE, **tus_headers.shown(upload, parts.settings.public_url)})
+    return Response(
+        status_code=200, headers={**NO_STORE, **dialects.spoken(headers).shown(upload, parts.settings.public_url)}
+    )
 
 
 async def get(request: Request, parts: Parts, headers: Headers) -> Response:
-    """The same for people and programs that speak no tus."""
+    """The same for people and programs that speak neither."""
     upload = await _asked_for(request, parts, headers)
     if upload.state == "ingesting" and upload.concat != "partial" and not upload.held:
         try:
@@ -66,7 +69,8 @@ async def get(request: Request, parts: Parts, headers: Headers) -> Response:
 
 async def patch(request: Request, parts: Parts, headers: Headers) -> Response:
     upload = await _asked_for(request, parts, headers)
-    asked = tus_headers.patch(headers)
+    dialect = dialects.spoken(headers)
+    asked = dialect.patch(headers)
     tus_state.check_open(upload)
     if upload.suspended:
         raise Forbidden("This user is suspended.")
@@ -81,7 +85,7 @@ async def patch(request: Request, parts: Parts, headers: Headers) -> Response:
                 raise
         if lease.upload.state == "ingesting":
             await finishing.finish(parts, lease)
-        return Response(status_code=204, headers={**NO_STORE, **tus_headers.progress(lease.upload)})
+        return Response(status_code=204, headers={**NO_STORE, **dialect.progress(lease.upload)})
 
 
 async def delete(request: Request, parts: Parts, headers: Headers) -> Response:
@@ -129,13 +133,16 @@ async def _place(parts: Parts, lease: Lease, asked: Patch, length: int | None) -
 async def _answered(request: Request, handlers: dict[str, Handler]) -> Response:
     parts: Parts = request.app.state.parts
     headers = asgi.headers(request.scope)
-    asgi.tell(request.scope, {"tus-resumable": tus_headers.VERSION})
+    asgi.tell(request.scope, dialects.named(headers))
     try:
         if request.method not in ("OPTIONS", "GET"):
-            tus_headers.check_version(headers)
+            dialects.spoken(headers)
         return await handlers[request.method](request, parts, headers)
     except OtherVersion:
         asgi.tell(request.scope, {"tus-version": tus_headers.VERSION})
+        raise
+    except OtherOffset as e:
+        asgi.tell(request.scope, {"upload-offset": str(e.ids["offset"])})
         raise
     except ClientDisconnect:
         metrics.UPLOADS.labels(finishing.DOOR, "aborted").inc()

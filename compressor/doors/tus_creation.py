@@ -17,16 +17,18 @@ from chipmunk.db import Connection
 from chipmunk.errors import BadRequest, Problem
 from chipmunk.posting import Posting
 from chipmunk.uploads import New, Upload
-from compressor import asking, filenames, finishing, tus_headers, tus_state
+from compressor import asking, dialects, filenames, finishing, tus_headers, tus_state
 from compressor.admission import admit, room
 from compressor.appending import receive
+from compressor.dialects import Dialect
 from compressor.leases import held
 from compressor.parts import Parts
 from compressor.tus_headers import Creation, Headers
 
 
 async def create(request: Request, parts: Parts, headers: Headers) -> Response:
-    creation = tus_headers.creation(headers)
+    dialect = dialects.spoken(headers)
+    creation = dialect.creation(headers)
     asked = asking.of_upload(headers, request.method, asgi.query(request.scope)).with_body(creation.fields)
     counting = parts.limiter.counting(request.scope, "uploads")
     admitted = await admit(parts, asked, counting)
@@ -50,12 +52,12 @@ async def create(request: Request, parts: Parts, headers: Headers) -> Response:
         made = await _joined(parts, new, admitted)
     else:
         made = await _begun(request, parts, new, creation)
-    return Response(status_code=201, headers=_told(parts, made))
+    return Response(status_code=201, headers=_told(parts, made, dialect))
 
 
-def _told(parts: Parts, upload: Upload) -> Headers:
+def _told(parts: Parts, upload: Upload, dialect: Dialect) -> Headers:
     where = tus_headers.location(upload.id, parts.settings.public_url)
-    return {"location": where, "cache-control": "no-store", **tus_headers.progress(upload)}
+    return {"location": where, "cache-control": "no-store", **dialect.progress(upload)}
 
 
 def life(parts: Parts) -> timedelta:

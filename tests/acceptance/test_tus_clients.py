@@ -121,6 +121,15 @@ WAYS: dict[str, dict[str, Any]] = {
         "stream": True, "options": {"uploadLengthDeferred": True, "chunkSize": 400_000},
     },
     "by POST": {"options": {"overridePatchMethod": True, "chunkSize": 1_000_000}},
+    "by draft 03": {"options": {"protocol": "ietf-draft-03", "chunkSize": 700_000}},
+    "by draft 05": {"options": {"protocol": "ietf-draft-05"}},
+    "by draft 05, with the first bytes in the creation": {
+        "options": {"protocol": "ietf-draft-05", "uploadDataDuringCreation": True, "chunkSize": 700_000},
+    },
+    "by draft 03, all in the creation": {"options": {"protocol": "ietf-draft-03", "uploadDataDuringCreation": True}},
+    "by draft 05, of a length that is said at the end": {
+        "stream": True, "options": {"protocol": "ietf-draft-05", "uploadLengthDeferred": True, "chunkSize": 400_000},
+    },
     "in parallel": {"options": {"parallelUploads": 4}},
     "in parallel, with all said of the parts": {
         "options": {"parallelUploads": 3, "metadataForPartialUploads": {"user": ""}},
@@ -145,14 +154,16 @@ def test_tus_js_client_uploads(app: App, node: Any, tmp_path: Path, way: str) ->
     assert not [name for name in leftovers(app.system) if told["media"] in name]
 
 
-@pytest.mark.parametrize("parallel", [1, 3])
-def test_tus_js_client_survives_cuts(app: App, node: Any, tmp_path: Path, parallel: int) -> None:
+@pytest.mark.parametrize(
+    ("protocol", "parallel"), [("tus-v1", 1), ("tus-v1", 3), ("ietf-draft-03", 1), ("ietf-draft-05", 1)]
+)
+def test_tus_js_client_survives_cuts(app: App, node: Any, tmp_path: Path, protocol: str, parallel: int) -> None:
     user, data, chance = app.user(), large(40 + parallel, 6_000_000), random.Random(parallel)
 
     def plan() -> tuple[int, int]:
         return (chance.randrange(1_000, 1_500_000), NEVER)
 
-    options = {"parallelUploads": parallel, "metadataForPartialUploads": {"user": user}}
+    options = {"protocol": protocol, "parallelUploads": parallel, "metadataForPartialUploads": {"user": user}}
     with Cutter(app.system.port, plan) as cutter:
         told = node(tmp_path, data, user, url=cutter.url, options=options)
         assert cutter.cuts > 2

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from chipmunk import uploads
+from chipmunk import quotas, uploads
 from chipmunk.config import Settings
 from compressor import ladder, leases, tus_headers
 from compressor.sweep import Sweeper
@@ -322,6 +322,13 @@ async def test_a_user_may_have_so_many_unfinished_uploads(house: House, monkeypa
     assert (await house.standing())[1] == 2 * (1000 + ladder.still_cap(1000))
 
 
+async def test_many_creations_at_once_do_not_pass_the_limit(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST_OPEN", 3)
+    statuses = [answer.status_code for answer in await asyncio.gather(*(create(house, 1000) for _ in range(12)))]
+    assert sorted(statuses) == [201] * 3 + [429] * 9
+    assert (await house.standing())[1] == 3 * (1000 + ladder.still_cap(1000))
+
+
 async def test_a_checksum_that_is_wrong_keeps_nothing_of_its_request(house: House) -> None:
     data = random.Random(1).randbytes(3_000_000)
     where = await created(house, len(data))
@@ -398,6 +405,28 @@ async def test_an_upload_of_no_known_length_ends_where_the_quota_does(house: Hou
     assert (answer.status_code, answer.json()["code"]) == (413, "quota_exceeded")
     assert (await told(house, where))["state"] == "failed"
     assert await house.nothing()
+
+
+async def test_an_upload_of_no_known_length_that_lost_its_place_takes_no_more(house: House) -> None:
+    where = await created(house, headers={"upload-defer-length": "1"})
+    await patch(house, where, LARGE[:1000])
+    async with house.parts.database.connection() as connection:
+        await quotas.release(connection, identifier(where))
+
+    async def more() -> object:
+        yield LARGE[1000:]
+
+    answer = await patch(house, where, more(), 1000)  # type: ignore[arg-type]
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert (await head(house, where)).headers["upload-offset"] == "1000"
+
+
+async def test_what_is_reserved_as_an_upload_grows_never_shrinks_below_what_was_announced(house: House) -> None:
+    where = await created(house, headers={"upload-defer-length": "1"})
+    before = await house.standing()
+    assert await cut(house, "PATCH", where, [LARGE[:1000]], upload_offset="0", content_length="500000") in (None, 400)
+    after = await house.standing()
+    assert after[1] >= 500_000 > before[1]
 
 
 async def test_parts_become_one_file_in_the_order_of_their_naming(house: House) -> None:
