@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from uuid import UUID
 
-from chipmunk import flows, guards, idempotency, posting, quotas
-from chipmunk.credentials import API_KEY
+from starlette.requests import Request
+
+from chipmunk import asgi, flows, guards, idempotency, posting, quotas
+from chipmunk.credentials import API_KEY, Caller, Scope
 from chipmunk.errors import (
     BadRequest,
     DiskFull,
@@ -18,7 +20,7 @@ from chipmunk.errors import (
 from chipmunk.posting import Posting
 from chipmunk.rates import Counting
 from compressor import ladder
-from compressor.asking import Asking, Door
+from compressor.asking import Asking, Door, credential
 from compressor.parts import Parts
 from compressor.prechecks import Precheck
 
@@ -50,6 +52,18 @@ async def admit(parts: Parts, asking: Asking, counting: Counting | None = None) 
         return Posting(
             caller.app_id, caller.user_id, await flows.postable(connection, caller.app_id, names, caller.user_id)
         )
+
+
+async def recognized(parts: Parts, request: Request, scope: Scope) -> Caller:
+    """Who makes a call that is no upload, counted, and let do what needs this scope; or why not."""
+    headers = asgi.headers(request.scope)
+    given, origin = credential(headers), headers.get("origin")
+    guards.key_in_browser(given, origin)
+    caller = await parts.authenticator.need(parts.database, given, parts.now())
+    guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
+    await parts.limiter.count(request.scope, "calls", given, caller.user_id)
+    caller.need(scope)
+    return caller
 
 
 async def precheck(parts: Parts, asking: Asking, counting: Counting | None) -> UUID | None:

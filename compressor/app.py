@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import asgi, events, guards, heartbeats, ids, media, metrics, quotas
+from chipmunk import asgi, events, heartbeats, ids, media, metrics, quotas
 from chipmunk.config import Settings
 from chipmunk.errors import (
     BadRequest,
@@ -28,7 +28,7 @@ from chipmunk.errors import (
 )
 from chipmunk.operations import answers
 from compressor import asking, filenames, images, purge
-from compressor.admission import admit, precheck
+from compressor.admission import admit, precheck, recognized
 from compressor.asking import Asking
 from compressor.doors import data_uri, direct, from_url, multipart, presigned, raw, tus
 from compressor.doors.from_url import Tell
@@ -150,14 +150,9 @@ async def _created(parts: Parts, asked: Asking, app: int, stored: Stored) -> Res
 
 
 async def delete(request: Request) -> Response:
-    parts, headers = _parts(request), asgi.headers(request.scope)
+    parts = _parts(request)
     identifier = ids.parse_id(request.path_params["media"])
-    given, origin = asking.credential(headers), headers.get("origin")
-    guards.key_in_browser(given, origin)
-    caller = await parts.authenticator.need(parts.database, given, parts.now())
-    guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
-    await parts.limiter.count(request.scope, "calls", given, caller.user_id)
-    caller.need("manage")
+    caller = await recognized(parts, request, "manage")
     if identifier is None:
         raise NotFound("There is no such media.")
     async with parts.database.transaction() as connection:

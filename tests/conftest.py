@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Iterator
 from itertools import count
 from urllib.parse import urlsplit, urlunsplit
@@ -12,7 +13,7 @@ import asyncpg
 import pytest
 
 from chipmunk.migrate import apply
-from tests.harness import Solo, System, scratch
+from tests.harness import Solo, System, scratch, until
 from tests.servers.fixtures import ipfs, kubo, rgw, tus_clients
 
 __all__ = ["ipfs", "kubo", "rgw", "tus_clients"]
@@ -63,6 +64,15 @@ def system() -> Iterator[System]:
     with scratch() as folder, System(folder / "data", **settings) as system:
         yield system
         assert system.stop() == 0, system.output
+
+
+@pytest.fixture
+def no_worker(system: System) -> Iterator[None]:
+    """The worker stands still, so that jobs stay as they are; health is not asked for meanwhile."""
+    system.kill("worker-1", signal.SIGSTOP)
+    yield
+    system.kill("worker-1", signal.SIGCONT)
+    until(system.healthy, 20, "health again")
 
 
 def _other(url: str, name: str) -> str:

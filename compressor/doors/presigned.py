@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import asgi, bodies, guards, ids, jobs, metrics, presigned, quotas
+from chipmunk import asgi, bodies, ids, jobs, metrics, presigned, quotas
 from chipmunk.credentials import API_KEY
 from chipmunk.errors import (
     BadRequest,
@@ -31,7 +31,7 @@ from chipmunk.posting import Posting
 from chipmunk.presigned import New, Upload
 from chipmunk.storage import PresigningUploads, StoreUnavailable
 from compressor import asking, incoming, presigned_query, tus_state
-from compressor.admission import admit, room
+from compressor.admission import admit, recognized, room
 from compressor.collecting import DOOR
 from compressor.doors.direct import address
 from compressor.incoming import chosen, key_of, life, longest, room_of
@@ -163,12 +163,7 @@ def _told(parts: Parts, made: Upload, sending: Sending) -> dict[str, Any]:
 async def upload_complete(request: Request) -> Response:
     """Charges what was sent, and makes the job that stores it; asked for again it is the same job."""
     parts, headers = request.app.state.parts, asgi.headers(request.scope)
-    given, origin = asking.credential(headers), headers.get("origin")
-    guards.key_in_browser(given, origin)
-    caller = await parts.authenticator.need(parts.database, given, parts.now())
-    guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
-    await parts.limiter.count(request.scope, "calls", given, caller.user_id)
-    caller.need("upload")
+    caller = await recognized(parts, request, "upload")
     named, flows = presigned_query.completed(asgi.query(request.scope))
     try:
         body = await bodies.read(request.stream(), headers, UploadComplete)

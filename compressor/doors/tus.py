@@ -9,12 +9,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import asgi, guards, ids, metrics, quotas, uploads
+from chipmunk import asgi, ids, metrics, quotas, uploads
 from chipmunk.asgi import App, Receive, Scope, Send
 from chipmunk.errors import BadRequest, Busy, Forbidden, NotFound, OtherOffset, OtherVersion, Problem, QuotaExceeded
 from chipmunk.operations import answers
 from chipmunk.uploads import Upload
-from compressor import asking, dialects, draft_headers, finishing, tus_headers, tus_state
+from compressor import dialects, draft_headers, finishing, tus_headers, tus_state
+from compressor.admission import recognized
 from compressor.appending import receive
 from compressor.doors.tus_creation import create, life
 from compressor.leases import Lease, held, released
@@ -44,7 +45,7 @@ async def options(_: Request, parts: Parts, __: Headers) -> Response:
 
 async def head(request: Request, parts: Parts, headers: Headers) -> Response:
     """How far it is. Where all is there and nobody has made a media of it, that is done first."""
-    upload = await _asked_for(request, parts, headers)
+    upload = await _asked_for(request, parts)
     if upload.state == "ingesting" and upload.concat != "partial":
         upload = await _finished(parts, upload)
     upload = await released(parts, upload)
@@ -57,7 +58,7 @@ async def head(request: Request, parts: Parts, headers: Headers) -> Response:
 
 async def get(request: Request, parts: Parts, headers: Headers) -> Response:
     """The same for people and programs that speak neither."""
-    upload = await _asked_for(request, parts, headers)
+    upload = await _asked_for(request, parts)
     if upload.state == "ingesting" and upload.concat != "partial" and not upload.held:
         try:
             upload = await _finished(parts, upload)
@@ -68,7 +69,7 @@ async def get(request: Request, parts: Parts, headers: Headers) -> Response:
 
 
 async def patch(request: Request, parts: Parts, headers: Headers) -> Response:
-    upload = await _asked_for(request, parts, headers)
+    upload = await _asked_for(request, parts)
     dialect = dialects.spoken(headers)
     asked = dialect.patch(headers)
     tus_state.check_open(upload)
@@ -89,19 +90,14 @@ async def patch(request: Request, parts: Parts, headers: Headers) -> Response:
 
 
 async def delete(request: Request, parts: Parts, headers: Headers) -> Response:
-    upload = await _asked_for(request, parts, headers)
+    upload = await _asked_for(request, parts)
     await finishing.remove(parts, upload.id)
     return Response(status_code=204, headers=NO_STORE)
 
 
-async def _asked_for(request: Request, parts: Parts, headers: Headers) -> Upload:
+async def _asked_for(request: Request, parts: Parts) -> Upload:
     """The upload, where it is the caller's or the caller's app's."""
-    given, origin = asking.credential(headers), headers.get("origin")
-    guards.key_in_browser(given, origin)
-    caller = await parts.authenticator.need(parts.database, given, parts.now())
-    guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
-    await parts.limiter.count(request.scope, "calls", given, caller.user_id)
-    caller.need("upload")
+    caller = await recognized(parts, request, "upload")
     identifier = ids.parse_id(request.path_params["upload"])
     if identifier is None:
         raise NotFound("There is no such upload.")

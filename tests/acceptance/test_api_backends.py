@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +27,7 @@ from tests.callers import (
     pages,
 )
 from tests.client import App, fresh, problem
-from tests.harness import System, until
+from tests.harness import System
 
 IN_USE = "409 backend_in_use"
 
@@ -53,15 +52,6 @@ def app(system: System) -> Iterator[App]:
 @pytest.fixture(scope="module")
 def cast(app: App) -> Cast:
     return Cast(app)
-
-
-@pytest.fixture
-def no_worker(system: System) -> Iterator[None]:
-    """The worker stands still, so that jobs stay as they are; health is not asked for meanwhile."""
-    system.kill("worker-1", signal.SIGSTOP)
-    yield
-    system.kill("worker-1", signal.SIGCONT)
-    until(system.healthy, 20, "health again")
 
 
 @pytest.mark.parametrize("name", ROWS)

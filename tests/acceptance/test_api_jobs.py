@@ -11,7 +11,7 @@ import pytest
 
 from tests.callers import ABSENT, NO_ID, OK, SCOPE, UNAUTHORIZED, Cast, Row, answers, bare, expected, outcome, row
 from tests.client import App, disk_bytes, photo, problem
-from tests.harness import System, until
+from tests.harness import System
 
 NOT_CANCELLABLE = "409 job_not_cancellable"
 
@@ -31,15 +31,6 @@ def cast(app: App) -> Cast:
 def ended(cast: Cast) -> str:
     """The job of a media that is ready."""
     return str(cast.app.ready(cast.media())["job"])
-
-
-@pytest.fixture
-def no_worker(system: System) -> Iterator[None]:
-    """The worker stands still, so that jobs stay as they are; health is not asked for meanwhile."""
-    system.kill("worker-1", signal.SIGSTOP)
-    yield
-    system.kill("worker-1", signal.SIGCONT)
-    until(system.healthy, 20, "health again")
 
 
 @pytest.fixture(scope="module")

@@ -47,15 +47,6 @@ def made(cast: Cast) -> Iterator[list[str]]:
         cast.app.http.delete(f"/v1/flows/{name}")
 
 
-@pytest.fixture
-def no_worker(system: System) -> Iterator[None]:
-    """The worker stands still, so that jobs stay as they are; health is not asked for meanwhile."""
-    system.kill("worker-1", signal.SIGSTOP)
-    yield
-    system.kill("worker-1", signal.SIGCONT)
-    until(system.healthy, 20, "health again")
-
-
 def led(cast: Cast, made: list[str]) -> str:
     """A flow that the owner is an admin of."""
     name = flow(cast.app)

@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-import http.server
-import os
-import shutil
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.browsing import Site, chromium, serving
 from tests.client import App, photo
 from tests.harness import System
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
-
-class Page(http.server.BaseHTTPRequestHandler):
+def shown(_: Site, path: str) -> tuple[str, str]:
     """The app's own page: it shows whatever picture its address names."""
-
-    def do_GET(self) -> None:
-        body = f'<!doctype html><title>app</title><img src="{self.path.partition("?")[2]}">'.encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        return
+    return "text/html", f'<!doctype html><title>app</title><img src="{path.partition("?")[2]}">'
 
 
 @pytest.fixture
 def page_url() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(shown) as site:
+        yield f"{site.url}/"
 
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None and os.environ.get("CI") != "true":
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def seen(page: Any) -> tuple[bool, int, int]:

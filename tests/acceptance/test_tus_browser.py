@@ -2,62 +2,29 @@
 
 from __future__ import annotations
 
-import http.server
-import os
 import random
-import shutil
-import threading
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from tests.browsing import Site, chromium, serving
 from tests.client import App, media_folder, photo, sha256
 from tests.harness import System, scratch
 from tests.servers.cutting import NEVER, Cutter
 from tests.servers.tus_js import Clients
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 PATH = "/v1/uploads/"
-
-
-@dataclass
-class Site:
-    """The app's page, which has Uppy."""
-
-    url: str = ""
-    files: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="module")
 def site(tus_clients: Clients) -> Iterator[Site]:
-    site = Site(files={"/uppy.js": ("text/javascript", tus_clients.bundle())})
-    site.files["/"] = ("text/html", '<!doctype html><title>app</title><script type="module" src="/uppy.js"></script>')
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            kind, text = site.files.get(self.path, ("text/plain", ""))
-            self.send_response(200)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        site.url = f"http://127.0.0.1:{server.server_address[1]}"
+    """The app's page, which has Uppy."""
+    page = '<!doctype html><title>app</title><script type="module" src="/uppy.js"></script>'
+    files = {"/uppy.js": ("text/javascript", tus_clients.bundle()), "/": ("text/html", page)}
+    with serving(lambda _, path: files.get(path, ("text/plain", ""))) as site:
         yield site
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +36,11 @@ def app(site: Site) -> Iterator[App]:
 @pytest.fixture
 def page(site: Site, app: App) -> Iterator[Any]:
     """The app's page, in a browser that nobody has logged in."""
-    if CHROMIUM is None and os.environ.get("CI") != "true":
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page()
         page.goto(site.url)
         page.wait_for_function("!!window.send")
         yield page
-        browser.close()
 
 
 def send(page: Any, endpoint: str, data: bytes, **options: Any) -> dict[str, Any]:

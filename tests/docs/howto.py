@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin
@@ -10,6 +11,7 @@ from urllib.parse import urljoin
 import httpx
 
 from solo.packages import PROJECT
+from tests.browsing import Site
 
 PAGES = PROJECT / "docs" / "how-to"
 FILE = re.compile(r"^`([^`\n]+)`[^\n]*:\n\n```[a-z]+\n(.*?)^```$", re.M | re.S)
@@ -33,6 +35,19 @@ def lay(page: str, folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+def own_page(page: str, script: str, built: Callable[[str], str] = str) -> Callable[[Site, str], tuple[str, str]]:
+    """What serves the page's HTML, and the script that goes with it once it is `built`."""
+    code = built(files(page)[script])
+
+    def answer(site: Site, path: str) -> tuple[str, str]:
+        if path == f"/{script}":
+            return "text/javascript", code
+        html = blocks(page, "html")[0].replace("https://media.example.com", site.chipmunk)
+        return "text/html", f"<!doctype html><title>app</title>{html}"
+
+    return answer
 
 
 class Form:

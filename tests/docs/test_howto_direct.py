@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import os
-import shutil
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.browsing import Site, chromium, serving
 from tests.client import App, fresh, photo
-from tests.docs.howto import blocks, files
+from tests.docs.howto import own_page
 from tests.harness import System, scratch, until
 from tests.servers.ceph import Rgw
 
 NAME = "direct-uploads.md"
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 SEND = """async ([chipmunk, bytes, given]) => {
     const { send } = await import("/send.js");
     const file = new File([Uint8Array.from(bytes), new Uint8Array(given.more ?? 0)], "a.jpg", { type: "image/jpeg" });
@@ -37,14 +29,6 @@ SEND = """async ([chipmunk, bytes, given]) => {
         window.fetch = old;
     }
 }"""
-
-
-@dataclass
-class Site:
-    """The app whose page it is."""
-
-    url: str = ""
-    chipmunk: str = ""
 
 
 @dataclass
@@ -64,29 +48,8 @@ class Place:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    site = Site()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            script = self.path == "/send.js"
-            page = f"<!doctype html><title>app</title>{blocks(NAME, 'html')[0]}"
-            text = files(NAME)["send.js"] if script else page.replace("https://media.example.com", site.chipmunk)
-            self.send_response(200)
-            self.send_header("Content-Type", f"{'text/javascript' if script else 'text/html'}; charset=utf-8")
-            self.send_header("Content-Length", str(len(text.encode())))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        site.url = f"http://127.0.0.1:{server.server_address[1]}"
+    with serving(own_page(NAME, "send.js")) as site:
         yield site
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -108,16 +71,10 @@ def place(site: Site, rgw: Rgw) -> Iterator[Place]:
 @pytest.fixture
 def page(place: Place) -> Iterator[Any]:
     """The app's page, in a browser that nobody has logged in."""
-    if CHROMIUM is None and os.environ.get("CI") != "true":
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page()
         page.goto(place.site.url)
         yield page
-        browser.close()
 
 
 @pytest.mark.parametrize("method", ["put", "post", "parts"])

