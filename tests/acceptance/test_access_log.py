@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 
 from tests.client import App, fresh, photo
 from tests.harness import System, until
@@ -14,10 +15,19 @@ def statuses(system: System, path: str) -> list[int]:
     return [line["status"] for line in lines if line["path"] == path]
 
 
+def logged(system: System) -> int:
+    """How many lines there are of uploads, once those of tests before have been written."""
+    while True:
+        before = len(statuses(system, "/v1/media"))
+        time.sleep(1.5)
+        if len(statuses(system, "/v1/media")) == before:
+            return before
+
+
 def test_an_upload_is_logged_with_the_status_of_its_answer(system: System) -> None:
     with App(system) as app:
         user = app.user()
-        before = len(statuses(system, "/v1/media"))
+        before = logged(system)
         assert app.upload(user, photo()).status_code == 201
         assert app.upload(user, b"nonsense").status_code == 415
         assert app.upload(fresh("nobody"), photo()).status_code == 422
@@ -29,7 +39,7 @@ def test_an_upload_is_logged_with_the_status_of_its_answer(system: System) -> No
 def test_an_upload_that_breaks_off_is_logged_as_such(system: System) -> None:
     with App(system) as app:
         user = app.user()
-        before = len(statuses(system, "/v1/media"))
+        before = logged(system)
         with socket.create_connection(("127.0.0.1", system.port)) as connection:
             lines = [f"PUT /v1/media?user={user} HTTP/1.1", "Host: x", "Content-Length: 100000"]
             lines += [f"{name}: {value}" for name, value in system.app.items()]
