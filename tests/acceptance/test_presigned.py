@@ -116,8 +116,8 @@ def settled(rgw: Rgw, app: App) -> Place:
 
 
 @pytest.fixture(scope="module")
-def place(rgw: Rgw, system: System) -> Iterator[Place]:
-    with App(system) as app:
+def place(rgw: Rgw) -> Iterator[Place]:
+    with scratch() as folder, System(folder / "data", default_quota_bytes=10**9) as system, App(system) as app:
         yield settled(rgw, app)
 
 
@@ -315,7 +315,6 @@ def test_a_worker_that_dies_half_way_does_no_harm(place: Place) -> None:
         return found["state"] == "running"
 
     until(running, 20, "the job at work")
-    time.sleep(0.3)
     place.app.system.kill("worker-1")
     assert place.app.http.get(f"/v1/jobs/{job}").json()["state"] == "running"
     assert place.ended(job, 90)["state"] == "completed"
