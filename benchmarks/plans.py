@@ -19,7 +19,6 @@ from benchmarks.rows import Row, alone, at_most
 from benchmarks.town import Town
 from chipmunk import (
     credentials,
-    events,
     flows,
     idempotency,
     jobs,
@@ -28,6 +27,7 @@ from chipmunk import (
     media,
     posting,
     quotas,
+    revocations,
     sessions,
     users,
 )
@@ -192,7 +192,7 @@ class Scene:
             await seen.caller(database, token, time.time())
         await links.grants(one, [self.token])
         await flows.memberships(one, self.viewer)
-        outbox = events.Outbox(database)
+        outbox = revocations.Outbox(database)
         await outbox.poll()
         await outbox.poll()
         for viewer in (None, self.viewer):
@@ -256,7 +256,7 @@ class Scene:
         for forget in (sessions, links, idempotency):
             await forget.forget_expired(one)
         await jobs.forget_old(one)
-        await events.forget_old(one)
+        await revocations.forget_old(one)
         await media.enqueue_purges(one)
         await users.enqueue_purges(one)
         await jobs.enqueue_lost(one, timedelta(minutes=2))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from chipmunk import events, jobs
+from chipmunk import jobs, revocations
 from chipmunk.backend_fields import Role
 from chipmunk.backends import LOCAL
 from chipmunk.db import Connection
@@ -155,7 +155,7 @@ async def store(connection: Connection, wanted: Copy, objects: Mapping[str, Stor
 async def serve_from(connection: Connection, media: UUID, backend: int) -> None:
     """From now on views are answered from there."""
     await connection.execute("update media set home = nullif($2::integer, $3) where id = $1", media, backend, LOCAL)
-    await events.revoke(connection, f"media:{media.hex}")
+    await revocations.revoke(connection, f"media:{media.hex}")
 
 
 async def let_leave(connection: Connection, media: UUID) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
-from chipmunk import apps, events
+from chipmunk import apps, revocations
 from chipmunk.config import Settings
 from chipmunk.db import Connection
 from chipmunk.errors import Forbidden, ScopeMissing, Unauthorized
@@ -182,4 +182,4 @@ async def keep_api_key(connection: Connection, key: str) -> None:
             "insert into api_keys (hash, app_id) values ($1, $2) on conflict do nothing", digest(key), app
         )
         if gone:
-            await events.revoke(connection, f"key:{app}")
+            await revocations.revoke(connection, f"key:{app}")

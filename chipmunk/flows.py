@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from chipmunk import events
+from chipmunk import revocations
 from chipmunk.db import Connection
 from chipmunk.errors import Conflict, NotFound, UnknownFlow
 
@@ -80,7 +80,7 @@ async def put(
     )  # fmt: skip
     flow = _flow(row[:-1])
     if not row["new"]:
-        await events.revoke(connection, flow.tag)
+        await revocations.revoke(connection, flow.tag)
     return flow, row["new"]
 
 
@@ -109,7 +109,7 @@ async def delete(connection: Connection, app: int, name: str) -> Flow:
     if row is None:
         raise NotFound("There is no such flow.", flow=name)
     flow = _flow(row)
-    await events.revoke(connection, flow.tag)
+    await revocations.revoke(connection, flow.tag)
     return flow
 
 
@@ -156,7 +156,7 @@ async def put_media(connection: Connection, flow: Flow, media: UUID) -> None:
     await connection.execute(
         "insert into flow_media (flow_id, media_id) values ($1, $2) on conflict do nothing", flow.key, media
     )
-    await events.revoke(connection, f"media:{media.hex}")
+    await revocations.revoke(connection, f"media:{media.hex}")
 
 
 async def take_media(connection: Connection, flow: Flow, media: UUID) -> None:
@@ -166,7 +166,7 @@ async def take_media(connection: Connection, flow: Flow, media: UUID) -> None:
     )
     if done is None:
         raise NotFound("This media is not in this flow.", flow=flow.id, media=media.hex)
-    await events.revoke(connection, f"media:{media.hex}")
+    await revocations.revoke(connection, f"media:{media.hex}")
 
 
 async def put_member(connection: Connection, flow: Flow, user: int, role: str) -> bool:
@@ -178,7 +178,7 @@ async def put_member(connection: Connection, flow: Flow, user: int, role: str) -
         """,
         flow.key, user, role,
     )  # fmt: skip
-    await events.revoke(connection, f"user:{user}")
+    await revocations.revoke(connection, f"user:{user}")
     return new
 
 
@@ -189,7 +189,7 @@ async def take_member(connection: Connection, flow: Flow, user: int) -> None:
     )
     if done is None:
         raise NotFound("This user is no member of this flow.", flow=flow.id)
-    await events.revoke(connection, f"user:{user}")
+    await revocations.revoke(connection, f"user:{user}")
 
 
 async def members(connection: Connection, flow: Flow, after: str, limit: int) -> list[tuple[str, str]]:

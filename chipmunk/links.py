@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from chipmunk import events
+from chipmunk import revocations
 from chipmunk.db import Connection
 from chipmunk.errors import NotFound
 from chipmunk.ids import new_id
@@ -124,7 +124,7 @@ async def revoke(connection: Connection, app: int, link: UUID, owner: int | None
     if token is None:
         raise NotFound("There is no such link.", link=link.hex)
     tags = [f"link:{token.hex}"]
-    await events.revoke(connection, *tags)
+    await revocations.revoke(connection, *tags)
     return tags
 
 
@@ -139,7 +139,7 @@ async def revoke_all(connection: Connection, media: UUID) -> list[str]:
     if standing is not None:
         await connection.execute("update links set token = $2 where token = $1", standing, random_identifier())
     tags = [f"link:{t.hex}" for t in (*(r["token"] for r in rows), standing) if t is not None]
-    await events.revoke(connection, *tags)
+    await revocations.revoke(connection, *tags)
     return tags
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from chipmunk import events, jobs, quotas
+from chipmunk import jobs, quotas, revocations
 from chipmunk.backends import LOCAL
 from chipmunk.db import Connection
 from chipmunk.errors import Forbidden, NotFound
@@ -194,7 +194,7 @@ async def climbed(connection: Connection, media: Media, rungs: list[dict[str, in
         media.id, [merged[q] for q in sorted(merged)], new,
     )  # fmt: skip
     await quotas.finish(connection, media.owner_id, media.id, new)
-    await events.revoke(connection, f"media:{media.id.hex}")
+    await revocations.revoke(connection, f"media:{media.id.hex}")
 
 
 async def failed(connection: Connection, media: UUID, reason: str) -> None:
@@ -204,7 +204,7 @@ async def failed(connection: Connection, media: UUID, reason: str) -> None:
         return
     await connection.execute("update media set state = 'failed', reason = $2 where id = $1", media, reason)
     await quotas.finish(connection, row.owner_id, media, 0)
-    await events.revoke(connection, f"media:{media.hex}")
+    await revocations.revoke(connection, f"media:{media.hex}")
 
 
 async def delete(connection: Connection, app: int, media: UUID, owner: int | None) -> UUID:
@@ -220,7 +220,7 @@ async def delete(connection: Connection, app: int, media: UUID, owner: int | Non
         await owned(connection, app, media, owner)
         raise NotFound("There is no such media.", media=media.hex)
     await connection.execute("delete from links where media_id = $1", media)
-    await events.revoke(connection, f"media:{media.hex}")
+    await revocations.revoke(connection, f"media:{media.hex}")
     return await jobs.enqueue(connection, jobs.PURGE_MEDIA, app=app, user=owner, media=media)
 
 
@@ -248,7 +248,7 @@ async def deleted_of(connection: Connection, owner: int, limit: int, after: UUID
         owner, limit, after,
     )  # fmt: skip
     if rows:
-        await events.revoke(connection, *(f"media:{r['id'].hex}" for r in rows))
+        await revocations.revoke(connection, *(f"media:{r['id'].hex}" for r in rows))
     return sorted(r["id"] for r in rows)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from chipmunk import credentials, events
+from chipmunk import credentials, revocations
 from chipmunk.db import Connection
 from chipmunk.ids import new_id
 from chipmunk.signing import Seal, digest, random_identifier
@@ -79,7 +79,7 @@ async def delete(connection: Connection, app: int, session: UUID, user: int | No
         session, app, user,
     )  # fmt: skip
     if done:
-        await events.revoke(connection, f"session:{session.hex}")
+        await revocations.revoke(connection, f"session:{session.hex}")
     return done is not None
 
 
@@ -87,7 +87,7 @@ async def delete_all(connection: Connection, user: int) -> None:
     """Ends every session of the user, and refuses their JWTs issued before now."""
     await connection.execute("delete from sessions where user_id = $1", user)
     await connection.execute("update users set jwt_not_before = now() where id = $1", user)
-    await events.revoke(connection, f"user:{user}")
+    await revocations.revoke(connection, f"user:{user}")
 
 
 async def forget_expired(connection: Connection) -> None:

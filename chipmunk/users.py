@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from chipmunk import events, jobs
+from chipmunk import jobs, revocations
 from chipmunk.db import Connection
 from chipmunk.errors import NotFound
 
@@ -56,7 +56,7 @@ async def put(
     )  # fmt: skip
     user = _user(row[:-1])
     if not row["new"] and "suspended" in given:
-        await events.revoke(connection, f"user:{user.key}")
+        await revocations.revoke(connection, f"user:{user.key}")
     return user, row["new"], not row["new"] and "suspended" in given
 
 
@@ -107,7 +107,7 @@ async def delete(connection: Connection, app: int, name: str) -> tuple[User, UUI
         app,
         name,
     )
-    await events.revoke(connection, f"user:{user.key}")
+    await revocations.revoke(connection, f"user:{user.key}")
     job = await jobs.enqueue(connection, jobs.PURGE_USER, app=app, user=user.key)
     return user, job
 

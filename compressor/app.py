@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import asgi, events, heartbeats, ids, media, metrics, quotas
+from chipmunk import asgi, heartbeats, ids, media, metrics, quotas, revocations
 from chipmunk.config import Settings
 from chipmunk.errors import (
     BadRequest,
@@ -157,7 +157,7 @@ async def delete(request: Request) -> Response:
         raise NotFound("There is no such media.")
     async with parts.database.transaction() as connection:
         job = await media.delete(connection, caller.app_id, identifier, caller.user_id)
-    await events.publish(parts.redis, f"media:{identifier.hex}")
+    await revocations.publish(parts.redis, f"media:{identifier.hex}")
     await purge.now(parts, identifier, job)
     return Response(status_code=204, headers={"cache-control": "no-store"})
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from chipmunk import copies, events, ids, media, metrics
+from chipmunk import copies, ids, media, metrics, revocations
 from chipmunk.backends import LOCAL
 from chipmunk.copies import Copy, Stored, object_key
 from chipmunk.errors import Lost, NotFound, Problem, Unavailable
@@ -235,7 +235,7 @@ async def _put_here(parts: Parts, found: Media, folder: Path, wanted: Copy) -> N
 
 async def _serve(parts: Parts, identifier: UUID) -> None:
     """Has views served from the primary once it is stored; and then lets leave what nothing needs any more."""
-    async with events.revoking(parts.database, parts.redis) as connection:
+    async with revocations.revoking(parts.database, parts.redis) as connection:
         if await media.lock(connection, identifier) is None:
             return
         rows = await copies.of_media(connection, identifier)

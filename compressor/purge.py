@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from chipmunk import copies, events, ids, jobs, media, presigned, uploads, users
+from chipmunk import copies, ids, jobs, media, presigned, revocations, uploads, users
 from chipmunk.errors import Locked, Problem
 from chipmunk.jobs import Job
 from chipmunk.storage import StoreUnavailable
@@ -67,7 +67,7 @@ async def _media_of(parts: Parts, user: int) -> None:
     failure: StoreUnavailable | None = None
     after = UUID(int=0)
     while True:
-        async with events.revoking(parts.database, parts.redis) as connection:
+        async with revocations.revoking(parts.database, parts.redis) as connection:
             going = await media.deleted_of(connection, user, BATCH, after)
         if not going:
             break

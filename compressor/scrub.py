@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from chipmunk import copies, events, ids, jobs, media, metrics, whereabouts
+from chipmunk import copies, ids, jobs, media, metrics, revocations, whereabouts
 from chipmunk.backends import LOCAL
 from chipmunk.copies import Copy
 from chipmunk.errors import NotFound
@@ -105,7 +105,7 @@ class Scrub:
 
     async def _mend(self, found: Media) -> None:
         """Has views served from another copy, and this one brought here again from it; where there is none, says so."""
-        async with events.revoking(self._parts.database, self._parts.redis) as connection:
+        async with revocations.revoking(self._parts.database, self._parts.redis) as connection:
             if await media.lock(connection, found.id) is None:
                 return
             await copies.locked(connection, found.id)

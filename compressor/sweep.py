@@ -16,7 +16,6 @@ import structlog
 from chipmunk import (
     backends,
     copies,
-    events,
     heartbeats,
     idempotency,
     jobs,
@@ -25,6 +24,7 @@ from chipmunk import (
     media_keys,
     metrics,
     quotas,
+    revocations,
     sessions,
     users,
 )
@@ -111,7 +111,7 @@ class Sweeper:
             links.forget_expired,
             idempotency.forget_expired,
             jobs.forget_old,
-            events.forget_old,
+            revocations.forget_old,
             heartbeats.forget_old,
         )
         async with self._parts.database.connection() as connection:

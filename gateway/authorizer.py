@@ -19,8 +19,8 @@ from chipmunk.config import Settings
 from chipmunk.credentials import API_KEY, Authenticator, Caller, presented
 from chipmunk.db import Database, connect
 from chipmunk.errors import Unavailable
-from chipmunk.events import Outbox, recent
 from chipmunk.heartbeats import beating
+from chipmunk.revocations import Outbox, recent
 from chipmunk.serving import serve
 from chipmunk.signing import Seal, digest
 from gateway.at_once import AtOnce

@@ -12,7 +12,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from chipmunk.errors import Unavailable
-from chipmunk.events import CHANNEL, Outbox
+from chipmunk.revocations import CHANNEL, Outbox
 from gateway.memory import Tags
 
 POLL_SECONDS = 0.25

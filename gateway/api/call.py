@@ -16,7 +16,7 @@ import asyncpg
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from chipmunk import events, ids
+from chipmunk import ids, revocations
 from chipmunk.config import Settings
 from chipmunk.credentials import Authenticator, Caller
 from chipmunk.db import Connection, Database
@@ -92,7 +92,7 @@ class Call:
     async def changing(self) -> AsyncIterator[Connection]:
         """A transaction, whose revocations every gateway has been told of when this ends."""
         try:
-            async with events.revoking(self.parts.database, self.parts.redis) as connection:
+            async with revocations.revoking(self.parts.database, self.parts.redis) as connection:
                 yield connection
         except asyncpg.ForeignKeyViolationError:
             raise NotFound("Something that this call names has been deleted meanwhile.") from None

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from chipmunk import apps, config, copies, credentials, events, flows, media, quotas, sessions, users
+from chipmunk import apps, config, copies, credentials, flows, media, quotas, revocations, sessions, users
 from chipmunk.db import Database, connect
 from chipmunk.signing import Seal, random_identifier
 from gateway.authorizer import Authorizer
@@ -147,7 +147,7 @@ def test_every_revoking_act_arrives_under_a_tag_that_ends_what_it_must(database:
     async def main() -> None:
         async with world(database) as w:
             await w.ask(w.signed, w.token)
-            outbox = events.Outbox(w.database)
+            outbox = revocations.Outbox(w.database)
             await outbox.poll()
             async with w.database.transaction() as connection:
                 user = await users.get(connection, 1, "ann")

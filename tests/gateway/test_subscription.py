@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 import redis.asyncio as aioredis
 
-from chipmunk import events
+from chipmunk import revocations
 from chipmunk.db import Database, connect
-from chipmunk.events import Outbox
+from chipmunk.revocations import Outbox
 from gateway import subscription
 from gateway.memory import Memory, Tags
 
@@ -85,10 +85,10 @@ async def test_who_has_more_to_do_than_to_answer_says_how_long_it_may_rest(
         async with subscription.heard(Outbox(held), nowhere, tags, time.monotonic, lambda: 0.1):
             await until(lambda: tags.polled > 0, 5)
             async with held.transaction() as connection:
-                await events.revoke(connection, "media:1")
+                await revocations.revoke(connection, "media:1")
             await until(lambda: "media:1" in arrived, 2)
             async with held.connection() as connection:
-                assert await events.recent(connection) == ["media:1"]
+                assert await revocations.recent(connection) == ["media:1"]
     finally:
         await nowhere.aclose()
         await held.close()
@@ -103,7 +103,7 @@ def test_with_nobody_asking_it_rests_and_the_first_question_wakes_it_but_believe
         found.tags.asked = time.monotonic() - QUIET_SECONDS
         await until(lambda: found.behind() > 1.5, 10)
         async with found.database.transaction() as connection:
-            await events.revoke(connection, "tag")
+            await revocations.revoke(connection, "tag")
         rested = found.tags.polled
         assert not found.asked()
         await until(lambda: found.tags.polled > rested, 2)

@@ -1,8 +1,8 @@
 import asyncio
 
-from chipmunk import events
+from chipmunk import revocations
 from chipmunk.db import Database, connect
-from chipmunk.events import Outbox
+from chipmunk.revocations import Outbox
 
 
 def test_a_poll_sees_what_committed_since_the_one_before(database: str) -> None:
@@ -10,10 +10,10 @@ def test_a_poll_sees_what_committed_since_the_one_before(database: str) -> None:
         db = Database(await connect(database))
         outbox = Outbox(db)
         async with db.transaction() as connection:
-            await events.revoke(connection, "link:old")
+            await revocations.revoke(connection, "link:old")
         assert await outbox.poll() == []
         async with db.transaction() as connection:
-            await events.revoke(connection, "link:a", "media:b")
+            await revocations.revoke(connection, "link:a", "media:b")
         assert sorted(await outbox.poll()) == ["link:a", "media:b"]
         await db.close()
 
@@ -28,9 +28,9 @@ def test_a_transaction_that_began_early_and_commits_late_is_not_missed(database:
         async with db.connection() as early:
             transaction = early.transaction()
             await transaction.start()
-            await events.revoke(early, "session:early")
+            await revocations.revoke(early, "session:early")
             async with db.transaction() as late:
-                await events.revoke(late, "session:late")
+                await revocations.revoke(late, "session:late")
             assert await outbox.poll() == ["session:late"]
             await transaction.commit()
         assert "session:early" in await outbox.poll()
@@ -48,7 +48,7 @@ def test_a_rolled_back_revocation_is_never_told(database: str) -> None:
         async with db.connection() as connection:
             transaction = connection.transaction()
             await transaction.start()
-            await events.revoke(connection, "session:x")
+            await revocations.revoke(connection, "session:x")
             await transaction.rollback()
         assert await outbox.poll() == []
         await db.close()
