@@ -15,9 +15,11 @@ LONGEST_FIELD = 64
 Model = TypeVar("Model", bound=BaseModel)
 
 
-async def read(chunks: AsyncIterator[bytes], headers: Mapping[str, str], shape: type[Model]) -> Model:
-    """The body in this shape; none at all is an empty object."""
-    data = await _read(chunks, headers.get("content-length", "0"))
+async def read(
+    chunks: AsyncIterator[bytes], headers: Mapping[str, str], shape: type[Model], most: int = LARGEST
+) -> Model:
+    """The body, of so many bytes at most, in this shape; none at all is an empty object."""
+    data = await _read(chunks, headers.get("content-length", "0"), most)
     if data:
         _need_json(headers)
     return shaped(parse(data) if data else {}, shape)
@@ -50,14 +52,14 @@ def _need_json(headers: Mapping[str, str]) -> None:
         raise Unsupported("This call takes no compressed bodies.")
 
 
-async def _read(chunks: AsyncIterator[bytes], length: str) -> bytes:
-    if length.isdecimal() and int(length[:10]) > LARGEST:
-        raise TooLarge(limit_bytes=LARGEST)
+async def _read(chunks: AsyncIterator[bytes], length: str, most: int) -> bytes:
+    if length.isdecimal() and int(length[:10]) > most:
+        raise TooLarge(limit_bytes=most)
     data = bytearray()
     async for chunk in chunks:
         data += chunk
-        if len(data) > LARGEST:
-            raise TooLarge(limit_bytes=LARGEST)
+        if len(data) > most:
+            raise TooLarge(limit_bytes=most)
     return bytes(data)
 
 

@@ -45,6 +45,8 @@ def _words(value: object) -> object:
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Folder = Annotated[str, Field(pattern="^/[^/.]")]
+Folders = Annotated[tuple[Folder, ...], BeforeValidator(_words)]
 Six = Annotated[tuple[int, int, int, int, int, int], BeforeValidator(_words)]
 
 
@@ -109,6 +111,7 @@ class Settings(BaseModel):
         description="Further types that are taken, as downloads only: `application/pdf`, `video/*`, `*/*`.",
     )
     fetch_allow: Words = Field((), description="Hosts and networks that uploads by URL may reach inside.")
+    import_dirs: Folders = Field((), description="Folders below which the operator may have files taken in.")
     fetch_seconds: int = Field(60, ge=1, le=240, description="Time that fetching a file from a URL may take.")
     cache_max_age: int = Field(0, ge=0, le=86400, description="`max-age` of a view in a browser's cache.")
     cache_bytes: int = Field(1024 * MIB, ge=MIB, description="Most that nginx keeps of rungs that lie elsewhere.")

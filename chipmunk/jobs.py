@@ -18,10 +18,22 @@ from chipmunk.ids import new_id
 
 LADDER, PURGE_MEDIA, PURGE_USER = "ladder", "purge_media", "purge_user"
 COPY, MOVE, SCRUB, FETCH, COLLECT = "copy", "move", "scrub", "fetch", "collect"
-KINDS = (LADDER, PURGE_MEDIA, PURGE_USER, COPY, MOVE, SCRUB, FETCH, COLLECT)
-CANCELLABLE = frozenset({LADDER, MOVE, SCRUB, FETCH})
-COLUMNS = "id, kind, state, app_id, media_id, user_id, attempts, reason, payload, progress, created_at, started_at, finished_at"
+IMAGES, WALK, TAKE = "images", "walk", "take"
+KINDS = (LADDER, PURGE_MEDIA, PURGE_USER, COPY, MOVE, SCRUB, FETCH, COLLECT, IMAGES, WALK, TAKE)
+CANCELLABLE = frozenset({LADDER, MOVE, SCRUB, FETCH, IMAGES})
+COLUMNS = (
+    "id, kind, state, app_id, media_id, user_id, attempts, reason, payload, progress, created_at, started_at, finished_at,"
+    " part_of"
+)
 KEPT_DAYS = 7
+
+# What a statement that ends jobs, and calls them `ended`, tells those who watch.
+TOLD = """
+    insert into events (app_id, user_id, job_id, kind, data)
+    select app_id, user_id, id, 'job', jsonb_build_object(
+        'kind', kind, 'state', state, 'media', replace(media_id::text, '-', ''), 'reason', reason)
+    from ended where part_of is null
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    part_of: UUID | None = None
 
 
 class _Driver(AsyncpgDriver):
@@ -68,13 +81,14 @@ async def enqueue(
     user: int | None = None,
     media: UUID | None = None,
     payload: Mapping[str, Any] | None = None,
+    part_of: UUID | None = None,
 ) -> UUID:
     """Makes a job that starts when the caller's transaction commits, and never if it does not. The operator's belong to
     no `app`."""
     job = new_id()
     await connection.execute(
-        "insert into jobs (id, app_id, user_id, media_id, kind, payload) values ($1, $2, $3, $4, $5, $6)",
-        job, app, user, media, kind, payload or {},
+        "insert into jobs (id, app_id, user_id, media_id, kind, payload, part_of) values ($1, $2, $3, $4, $5, $6, $7)",
+        job, app, user, media, kind, payload or {}, part_of,
     )  # fmt: skip
     await _enter(connection, kind, job)
     return job
@@ -123,8 +137,17 @@ async def start(connection: Connection, job: UUID) -> Job | None:
 async def advance(connection: Connection, job: UUID, progress: Mapping[str, Any]) -> bool:
     """Notes how far a job has come; False where it has been ended, so that its work should."""
     done = await connection.fetchval(
-        "update jobs set progress = $2 where id = $1 and state in ('queued', 'running') returning 1", job, progress
-    )
+        """
+        with moved as (
+            update jobs set progress = $2 where id = $1 and state in ('queued', 'running')
+            returning id, app_id, user_id, part_of),
+        told as (
+            insert into events (app_id, user_id, job_id, kind, data)
+            select app_id, user_id, id, 'progress', $2 from moved where part_of is null)
+        select 1 from moved
+        """,
+        job, progress,
+    )  # fmt: skip
     return done is not None
 
 
@@ -143,9 +166,12 @@ async def hold(connection: Connection, job: UUID, holder: UUID) -> bool:
 async def complete(connection: Connection, job: UUID, holder: UUID) -> bool:
     """In the transaction that does what the job was for; False where it is not to be done any more."""
     done = await connection.fetchval(
-        """
-        update jobs set state = 'completed', finished_at = now()
-        where id = $1 and state = 'running' and payload ->> 'holder' = $2 returning 1
+        f"""
+        with ended as (
+            update jobs set state = 'completed', finished_at = now()
+            where id = $1 and state = 'running' and payload ->> 'holder' = $2 returning *),
+        told as ({TOLD})
+        select 1 from ended
         """,
         job, holder.hex,
     )  # fmt: skip
@@ -168,11 +194,14 @@ async def hand_back(connection: Connection, job: UUID) -> None:
 
 
 async def end(connection: Connection, job: UUID, state: str, reason: str | None = None) -> bool:
-    """Ends a job as `completed`, `failed` or `cancelled`; False where it had ended, which then stands."""
+    """Ends a job as `completed`, `failed`, `failed_partial` or `cancelled`; False where it had ended, which then stands."""
     done = await connection.fetchval(
-        """
-        update jobs set state = $2, reason = $3, finished_at = now(), started_at = coalesce(started_at, now())
-        where id = $1 and state in ('queued', 'running') returning 1
+        f"""
+        with ended as (
+            update jobs set state = $2, reason = $3, finished_at = now(), started_at = coalesce(started_at, now())
+            where id = $1 and state in ('queued', 'running') returning *),
+        told as ({TOLD})
+        select 1 from ended
         """,
         job, state, reason,
     )  # fmt: skip
@@ -190,13 +219,14 @@ async def enqueue_lost(connection: Connection, after: timedelta) -> int:
     rows = await connection.fetch(
         """
         select id, kind from jobs j
-        where state in ('queued', 'running') and coalesce(started_at, created_at) < now() - $1::interval
+        where state in ('queued', 'running') and kind <> $2
+          and coalesce(started_at, created_at) < now() - $1::interval
           and not exists (select 1 from pgqueuer q
                           where q.entrypoint = j.kind and q.payload = convert_to(replace(j.id::text, '-', ''), 'UTF8'))
         limit 1000
         """,
-        after,
-    )
+        after, IMAGES,
+    )  # fmt: skip
     for row in rows:
         await _enter(connection, row["kind"], row["id"])
     return len(rows)

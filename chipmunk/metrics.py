@@ -119,6 +119,7 @@ COPIES_UNSETTLED = Gauge(
     "chipmunk_copies_unsettled", "Copies that have to be made or taken away, by backend.", "backend"
 )
 BACKEND_UP = Gauge("chipmunk_backend_up", "Whether a backend passed its last check.", "backend")
+WATCHERS = Gauge("chipmunk_watchers", "Streams of events that are open.")
 UP = Gauge("chipmunk_up", "Whether a server that this one needs can be reached.", "server")
 
 

@@ -40,6 +40,13 @@ class Server(uvicorn.Server):
         while not self.should_exit:  # noqa: ASYNC110 - a signal sets it, and wakes nobody
             await asyncio.sleep(TICK_SECONDS)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Has the app end by itself what would never end."""
+        stop = getattr(getattr(self.config.app, "state", None), "stop", None)
+        if stop is not None:
+            stop()
+        await super().shutdown(sockets)
+
 
 def serve(app: Any, address: str, http: Any = "httptools") -> None:
     """Serves until SIGTERM or SIGINT, then lets what is under way finish for 6 s. `http` is uvicorn's: a protocol or its name."""

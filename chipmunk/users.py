@@ -123,6 +123,8 @@ async def forget(connection: Connection, key: int) -> bool:
         """,
         key,
     )
+    if done is not None:
+        await connection.execute("delete from events where user_id = $1", key)
     return done is not None
 
 

@@ -54,7 +54,7 @@ async def admit(parts: Parts, asking: Asking, counting: Counting | None = None) 
         )
 
 
-async def recognized(parts: Parts, request: Request, scope: Scope) -> Caller:
+async def recognized(parts: Parts, request: Request, scope: Scope | None = None) -> Caller:
     """Who makes a call that is no upload, counted, and let do what needs this scope; or why not."""
     headers = asgi.headers(request.scope)
     given, origin = credential(headers), headers.get("origin")
@@ -62,7 +62,8 @@ async def recognized(parts: Parts, request: Request, scope: Scope) -> Caller:
     caller = await parts.authenticator.need(parts.database, given, parts.now())
     guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
     await parts.limiter.count(request.scope, "calls", given, caller.user_id)
-    caller.need(scope)
+    if scope is not None:
+        caller.need(scope)
     return caller
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from uuid import UUID, uuid4
 
-from chipmunk import jobs, metrics, posting, presigned, quotas
+from chipmunk import images_jobs, jobs, metrics, posting, presigned, quotas
 from chipmunk.db import Connection
 from chipmunk.errors import NotFound, Problem
 from chipmunk.jobs import Job
@@ -65,8 +65,11 @@ async def _collected(parts: Parts, job: Job, upload: Upload, holder: UUID) -> No
         async with parts.database.connection() as connection:
             if not await jobs.advance(connection, job.id, {"done_bytes": done, "total_bytes": length}):
                 raise Ended
+            if done >= length:
+                await images_jobs.fetched(connection, job)
 
     async def stored(connection: Connection) -> None:
+        await images_jobs.stored(connection, job)
         if not await jobs.complete(connection, job.id, holder) or not await presigned.stored(connection, upload.id):
             raise Ended
 

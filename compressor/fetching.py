@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
-from chipmunk import jobs, media, posting, quotas
+from chipmunk import images_jobs, jobs, media, posting, quotas
 from chipmunk.db import Connection
+from chipmunk.errors import NotFound
 from chipmunk.jobs import Job
 from compressor.doors import from_url
 from compressor.holding import take_leftover
@@ -20,7 +21,7 @@ class Ended(Exception):
 async def fetch(parts: Parts, job: Job) -> None:
     """Stores the media and completes the job at once, so that it is stored once, however often a worker dies of it."""
     if job.media_id is None or job.user_id is None:
-        return
+        raise NotFound("There is no such user any more.")
     holder = uuid4()
     async with parts.database.connection() as connection:
         if not await jobs.hold(connection, job.id, holder) or await media.exists(connection, job.media_id):
@@ -46,8 +47,11 @@ async def _fetched(parts: Parts, job: Job, identifier: UUID, user: int, holder: 
         async with parts.database.connection() as connection:
             if not await jobs.advance(connection, job.id, progress):
                 raise Ended
+            if done == total:
+                await images_jobs.fetched(connection, job)
 
     async def stored(connection: Connection) -> None:
+        await images_jobs.stored(connection, job)
         if not await jobs.complete(connection, job.id, holder):
             raise Ended
 

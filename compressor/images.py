@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import asgi, bodies, ids, jobs, quotas
+from chipmunk import apps, asgi, bodies, flows, ids, images_jobs, jobs, quotas, users
 from chipmunk.credentials import API_KEY
-from chipmunk.errors import BadRequest, TooManyUploads
-from chipmunk.operations.gloflow import AddImage
+from chipmunk.errors import BadRequest, NotFound, NotInstalled, TooManyUploads, UnknownUser
+from chipmunk.images_jobs import New
+from chipmunk.operations.gloflow import AddImage, StartJob
 from chipmunk.posting import Posting
 from chipmunk.signing import random_identifier
-from compressor import asking
-from compressor.admission import admit, room
+from compressor import asking, importing
+from compressor.admission import admit, recognized, room
 from compressor.asking import Fields
 from compressor.doors.from_url import LEAST
 from compressor.parts import Parts
 
 MOST_WAITING = 1000  # files that are still to be fetched for one user
+MOST_IN_JOBS = 20_000  # and images of their jobs that are not over
+LARGEST_JOB = 2 * 1024 * 1024  # bytes of a body that lists images
+T = TypeVar("T", bound=BaseModel)
 
 SMALL = 3  # the rung of a small thumbnail
 
@@ -29,10 +35,7 @@ SMALL = 3  # the rung of a small thumbnail
 async def add_img(request: Request) -> Response:
     """Answers at once with the ids that the media will have; a job fetches it."""
     parts, headers = request.app.state.parts, asgi.headers(request.scope)
-    try:
-        body = await bodies.read(request.stream(), headers, AddImage)
-    except ClientDisconnect:
-        raise BadRequest("The body ended early.") from None
+    body = await _body(request, headers, AddImage)
     asked = asking.of_upload(headers, request.method, asgi.query(request.scope))
     fields = Fields(asked.fields.user, asked.fields.flows).joined(Fields(body.user, tuple(body.flows_names_lst)))
     counting = parts.limiter.counting(request.scope, "uploads")
@@ -72,4 +75,76 @@ async def _started(parts: Parts, posting: Posting, user: int, body: AddImage, by
     }
 
 
-ROUTES = [Route("/v1/images/flows/add_img", add_img, methods=["POST"])]
+async def jobs_start(request: Request) -> Response:
+    """Answers at once with the ids that the images will have."""
+    parts, headers = request.app.state.parts, asgi.headers(request.scope)
+    body = await _body(request, headers, StartJob, LARGEST_JOB)
+    if body.job_type_str == "process_local_images":
+        return await _import(request, parts, body)
+    asked = asking.of_upload(headers, request.method, asgi.query(request.scope))
+    fields = Fields(asked.fields.user, asked.fields.flows).joined(Fields(body.user, tuple(body.flows_names_lst)))
+    counting = parts.limiter.counting(request.scope, "uploads")
+    posting = await admit(parts, replace(asked, fields=fields), counting)
+    await counting.end()
+    if posting.user is None:
+        raise BadRequest("With an API key the query or the body names the user.")
+    if body.job_type_str != "process_extern_images":
+        raise NotInstalled(f"There are no {body.job_type_str} here.")
+    for url in body.imgs_urls_str:
+        parts.fetcher.check(url)
+    pages: list[str] = body.imgs_origin_pages_urls_str or [""] * len(body.imgs_urls_str)
+    images = [New(url, page or None) for url, page in zip(body.imgs_urls_str, pages, strict=True)]
+    job = await _begun(parts, posting, posting.user, images, asked.given.token.startswith(API_KEY))
+    told = {"running_job_id_str": job.hex, "job_expected_outputs_lst": [_expected(parts, image) for image in images]}
+    return JSONResponse(told, headers={"cache-control": "no-store"})
+
+
+async def _import(request: Request, parts: Parts, body: StartJob) -> Response:
+    """The operator's alone: files of the server's own disk, for a user of the app."""
+    (await recognized(parts, request)).need_operator()
+    if len(body.imgs_urls_str) != 1 or body.user is None:
+        raise BadRequest("An import names one folder, and the user whose the files are to be.")
+    folder = importing.folder_of(parts.settings, body.imgs_urls_str[0])
+    async with parts.database.transaction() as connection:
+        app = await apps.default_app(connection)
+        try:
+            owner = (await users.get(connection, app, body.user)).key
+        except NotFound:
+            raise UnknownUser(user=body.user) from None
+        names = body.flows_names_lst or [flows.GENERAL]
+        found = await flows.postable(connection, app, names, None)
+        payload = {"flows": [flow.id for flow in found], "by_app": True, "folder": str(folder)}
+        job = await images_jobs.start(connection, app=app, user=owner, payload=payload, images=[], walk=True)
+    told = {"running_job_id_str": job.hex, "job_expected_outputs_lst": []}
+    return JSONResponse(told, headers={"cache-control": "no-store"})
+
+
+async def _begun(parts: Parts, posting: Posting, user: int, images: list[New], by_app: bool) -> UUID:
+    room(parts, 0)
+    payload = {"flows": [flow.id for flow in posting.flows], "by_app": by_app}
+    async with parts.database.transaction() as connection:
+        if await images_jobs.waiting(connection, user) + len(images) > MOST_IN_JOBS:
+            raise TooManyUploads(
+                "Too many images are still to be worked on for this user; wait until some are.", limit=MOST_IN_JOBS
+            )
+        return await images_jobs.start(connection, app=posting.app, user=user, payload=payload, images=images)
+
+
+def _expected(parts: Parts, image: New) -> dict[str, str]:
+    sizes = {"small": SMALL, "medium": 5, "large": 6}
+    link = parts.links.sign(image.token)
+    thumbnails = {f"thumbnail_{size}_relative_url_str": f"/{link}/{rung}/" for size, rung in sizes.items()}
+    return {"image_id_str": image.media.hex, "image_source_url_str": image.source, **thumbnails}
+
+
+async def _body(request: Request, headers: dict[str, str], shape: type[T], most: int = bodies.LARGEST) -> T:
+    try:
+        return await bodies.read(request.stream(), headers, shape, most)
+    except ClientDisconnect:
+        raise BadRequest("The body ended early.") from None
+
+
+ROUTES = [
+    Route("/v1/images/flows/add_img", add_img, methods=["POST"]),
+    Route("/images/jobs/start", jobs_start, methods=["POST"]),
+]

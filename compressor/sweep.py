@@ -16,8 +16,10 @@ import structlog
 from chipmunk import (
     backends,
     copies,
+    events,
     heartbeats,
     idempotency,
+    images_jobs,
     jobs,
     links,
     media,
@@ -111,6 +113,7 @@ class Sweeper:
             links.forget_expired,
             idempotency.forget_expired,
             jobs.forget_old,
+            events.forget_old,
             revocations.forget_old,
             heartbeats.forget_old,
         )
@@ -125,6 +128,8 @@ class Sweeper:
             _count("purges", await media.enqueue_purges(connection) + await users.enqueue_purges(connection))
         async with self._parts.database.transaction() as connection:
             _count("copies", await copies.enqueue_unsettled(connection))
+        async with self._parts.database.transaction() as connection:
+            await images_jobs.go_on_with_all(connection)
         async with self._parts.database.transaction() as connection:
             _count("lost_jobs", await jobs.enqueue_lost(connection, timedelta(seconds=self._pace.lost)))
 

@@ -12,6 +12,7 @@ from chipmunk.backend_fields import OPTIONS
 from chipmunk.backends import LOCAL, Backend, Placed
 from chipmunk.copies import Copy
 from chipmunk.flows import Flow
+from chipmunk.images_jobs import Image
 from chipmunk.jobs import Job
 from chipmunk.links import Link
 from chipmunk.media import Media
@@ -144,6 +145,17 @@ def resumable(found: Upload) -> Answer:
         "expires_at": when(found.expires_at),
         "media": hexed(found.media_id),
         "problem": found.problem,
+    }
+
+
+def job_image(found: Image) -> Answer:
+    return {
+        "number": found.position,
+        "media": found.media_id.hex,
+        "state": found.state,
+        "reason": found.reason,
+        "source": found.source,
+        "page": found.page,
     }
 
 

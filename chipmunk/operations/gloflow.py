@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from chipmunk.operations.models import Id, Name, Taken
@@ -29,6 +30,53 @@ class AddedImage(BaseModel):
     running_job_id_str: Id = Field(description="The same.")
     thumbnail_small_relative_url_str: str = Field(description="Rung 3, once it is there.")
     image_id_str: Id = Field(description="Of the media, once it is there.")
+
+
+MOST_IMAGES = 5000
+JobType = Literal[
+    "process_extern_images", "process_uploaded_images", "process_local_images", "classify_images", "transform_images"
+]
+
+
+def _urls(value: Any) -> Any:
+    """A list, or its items in one text: separated by commas, and each encoded as in a URL."""
+    return [unquote(one.strip()) for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+
+Urls = Annotated[list[Url], BeforeValidator(_urls), Field(max_length=MOST_IMAGES)]
+Pages = Annotated[list[Page], BeforeValidator(_urls), Field(max_length=MOST_IMAGES)]
+
+
+class StartJob(Taken):
+    job_type_str: JobType
+    imgs_urls_str: Urls = Field(
+        min_length=1,
+        description="Where to fetch them: a list, or separated by commas and each URL-encoded. Of uploaded images their"
+        " ids, of local ones their folder.",
+    )
+    imgs_origin_pages_urls_str: Pages = Field([], description="The pages that show them there; none, or one for each.")
+    client_type_str: Annotated[str, StringConstraints(max_length=64)] | None = Field(None, description="Says nothing.")
+    flows_names_lst: list[Name] = Field([], max_length=32, description="None: `general`.")
+    user: Name | None = Field(None, description="Whose they are; needed with a key.")
+
+    @model_validator(mode="after")
+    def _as_many_pages(self) -> Self:
+        if len(self.imgs_origin_pages_urls_str) not in (0, len(self.imgs_urls_str)):
+            raise PydanticCustomError("pages", "There are as many pages as images, or none")
+        return self
+
+
+class ExpectedImage(BaseModel):
+    image_id_str: Id = Field(description="Of the media, once it is there.")
+    image_source_url_str: str
+    thumbnail_small_relative_url_str: str = Field(description="Rung 3, once it is there.")
+    thumbnail_medium_relative_url_str: str = Field(description="Rung 5.")
+    thumbnail_large_relative_url_str: str = Field(description="Rung 6.")
+
+
+class StartedJob(BaseModel):
+    running_job_id_str: Id
+    job_expected_outputs_lst: list[ExpectedImage] = Field(description="Empty where a folder is walked first.")
 
 
 class UploadPart(BaseModel):

@@ -239,8 +239,8 @@ class Form(Taken):
 
 class Job(BaseModel):
     id: Id
-    kind: Literal["ladder", "purge_media", "purge_user", "copy", "move", "scrub", "fetch", "collect"]
-    state: Literal["queued", "running", "completed", "failed", "cancelled"]
+    kind: Literal["ladder", "purge_media", "purge_user", "copy", "move", "scrub", "fetch", "collect", "images"]
+    state: Literal["queued", "running", "completed", "failed", "failed_partial", "cancelled"]
     attempts: int
     reason: str | None
     media: Id | None
@@ -252,6 +252,17 @@ class Job(BaseModel):
 
 class JobStarted(BaseModel):
     job: Id
+
+
+class JobImage(BaseModel):
+    number: int
+    media: Id = Field(description="The id that it has, or will have.")
+    state: Literal["waiting", "running", "stored", "there", "failed", "cancelled"] = Field(
+        description="`there`: its like was there already, and `media` is that one."
+    )
+    reason: str | None
+    source: str
+    page: str | None
 
 
 class Health(BaseModel):

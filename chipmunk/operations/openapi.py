@@ -42,6 +42,7 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
     "method": ("How it is to be sent, where the store has both.", {"type": "string", "enum": ["put", "post"]}),
     "parts": ("1: in parts, where the store has such.", {"type": "integer", "enum": [0, 1]}),
     "imgid": ("Which upload.", {"type": "string", "pattern": models.ID_PATTERN}),
+    "images_job_id_str": ("Which job.", {"type": "string", "pattern": models.ID_PATTERN}),
     "lost": (
         "`true`: the store is gone for good, so what lies elsewhere too is forgotten here.",
         {"type": "string", "enum": ["true", "false"], "default": "false"},

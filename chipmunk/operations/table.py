@@ -116,6 +116,8 @@ UPLOADS = (
 )  # fmt: skip
 IMAGES = (
     Operation("add_img", "POST", "/v1/images/flows/add_img", "Have an image fetched from a URL", "app, user", scope="upload", answer=g.AddedImage, takes=((JSON, g.AddImage),), query=("user", "flow"), problems=(e.UrlRefused, e.TooManyUploads, e.QuotaExceeded, e.Busy, e.DiskFull, e.UnknownFlow, e.UnknownUser, e.Mismatch), side="compressor", counts="uploads"),
+    Operation("start_images_job", "POST", "/images/jobs/start", "Have many images worked on", "app, user; local ones: operator", scope="upload", operator=True, answer=g.StartedJob, takes=((JSON, g.StartJob),), query=("user", "flow"), problems=(e.UrlRefused, e.TooManyUploads, e.DiskFull, e.UnknownFlow, e.UnknownUser, e.Mismatch, e.NotInstalled, e.TooLarge), side="compressor", counts="uploads"),
+    Operation("images_job_status", "GET", "/images/jobs/status", "What happens in a job, until it ends", STARTER, scope="view", operator=True, also=(204,), kind="text/event-stream", query=("images_job_id_str",), problems=(e.NotFound,)),
     Operation("upload_init", "GET", "/v1/images/upload_init", "Begin an upload straight to the store", "app, user", scope="upload", answer=g.UploadInit, query=("imgf", "imgn", "f", "ct", "user", "size", "method", "parts"), problems=(e.CrossSite, e.TooManyUploads, e.EmptyFile, e.TooLarge, e.QuotaExceeded, e.Unsupported, e.UnknownFlow, e.UnknownUser, e.DiskFull), side="compressor", counts="uploads"),
     Operation("upload_complete", "POST", "/v1/images/upload_complete", "Have what was sent stored", OWN_UPLOADS, scope="upload", answer=g.UploadCompleted, takes=((JSON, g.UploadComplete),), query=("imgid", "f"), problems=(e.NotFound, e.Conflict, e.Locked, e.EmptyFile, e.QuotaExceeded, e.Mismatch, e.Busy), side="compressor"),
     Operation("send_direct", "PUT", "/v1/images/direct/{token}", "Send the bytes of one, where this service takes them in", "whoever has the URL", "anyone", takes=(("*/*", None),), problems=(e.Forbidden, e.LengthRequired, e.EmptyFile, e.Mismatch, e.Conflict, e.Locked, e.QuotaExceeded, e.Busy, e.DiskFull), side="compressor"),
@@ -143,6 +145,10 @@ FLOWS = (
 JOBS = (
     Operation("get_job", "GET", "/v1/jobs/{job}", "A job's state", STARTER, scope="view", operator=True, answer=m.Job),
     Operation("cancel_job", "DELETE", "/v1/jobs/{job}", "Cancel a job", STARTER, scope="manage", operator=True, answer=m.Job, problems=(e.JobNotCancellable,)),
+    Operation("retry_job", "POST", "/v1/jobs/{job}/retry", "Have the images that failed worked on once more", STARTER, scope="upload", operator=True, status=202, answer=m.Job, problems=(e.Conflict,)),
+    Operation("list_job_images", "GET", "/v1/jobs/{job}/images", "The images of a job, in order", STARTER, scope="view", operator=True, answer=m.JobImage, a_list=True, query=PAGE),
+    Operation("job_events", "GET", "/v1/jobs/{job}/events", "What happens in a job, until it ends", STARTER, scope="view", operator=True, also=(204,), kind="text/event-stream"),
+    Operation("user_events", "GET", "/v1/events", "What happens to all that is a user's", SELF, scope="view", kind="text/event-stream", query=("user",)),
 )  # fmt: skip
 BACKENDS = (
     Operation("put_backend", "PUT", "/v1/backends/{backend}", "Add or change a backend", OPERATOR, "operator", also=(201,), answer=m.Backend, takes=((JSON, m.BackendFields),), problems=(e.BadBackend, e.BackendInUse, e.BackendsPinned, e.Conflict)),

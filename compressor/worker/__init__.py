@@ -23,12 +23,12 @@ from pgqueuer.models import Job as Entry
 from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries
 
-from chipmunk import config, heartbeats, jobs, logs, metrics
+from chipmunk import config, heartbeats, images_jobs, jobs, logs, metrics
 from chipmunk.config import Settings
 from chipmunk.db import GONE
 from chipmunk.errors import Problem, SettingsError, Unavailable
 from chipmunk.jobs import Job
-from compressor import climb, collecting, fetching, moving, purge, scrub, sweep
+from compressor import climb, collecting, fetching, importing, moving, purge, scrub, sweep
 from compressor.niceness import LADDERS, step_back
 from compressor.parts import Parts, assembled
 
@@ -57,8 +57,11 @@ AFAR: dict[str, Work] = {
     jobs.SCRUB: scrub.scrub,
     jobs.FETCH: fetching.fetch,
     jobs.COLLECT: collecting.collect,
+    jobs.WALK: importing.walk,
+    jobs.TAKE: importing.take,
 }
 AFAR_AT_ONCE = 8
+OF_IMAGES = (jobs.FETCH, jobs.COLLECT, jobs.TAKE)
 LONG = {jobs.MOVE: 2, jobs.SCRUB: 1, jobs.FETCH: 4}  # at once, of all workers: hours, or as slow as a stranger likes
 
 
@@ -142,9 +145,18 @@ class Worker:
                 outcome = await self._try(job, entry.attempts)
         except PASSING as e:
             raise RetryRequested(_delay(entry.attempts), str(e)) from e
+        else:
+            await self._go_on(job)
         finally:
             metrics.JOBS.labels(entry.entrypoint, outcome).inc()
             metrics.JOB_SECONDS.labels(entry.entrypoint).observe(time.monotonic() - began)
+
+    async def _go_on(self, job: Job | None) -> None:
+        """After an image of a job of many has ended, whichever way; what fails here the sweep does."""
+        if job is not None and job.part_of is not None:
+            with suppress(Unavailable):
+                async with self._parts.database.transaction() as connection:
+                    await images_jobs.go_on(connection, job.part_of)
 
     async def _try(self, job: Job, tries: int) -> str:
         try:
@@ -199,6 +211,10 @@ class Worker:
 
     async def _fail(self, job: Job, reason: str) -> str:
         async with self._parts.database.transaction() as connection:
+            if job.kind in OF_IMAGES:
+                await images_jobs.failed(connection, job, reason)
+            if job.kind == jobs.WALK and job.part_of is not None:
+                await jobs.end(connection, job.part_of, "failed", reason)
             if await jobs.end(connection, job.id, "failed", reason) and job.kind == jobs.LADDER and job.media_id:
                 await climb.give_up(self._parts, connection, job.media_id, reason)
         log.warning("job given up", job=job.id.hex, kind=job.kind, reason=reason)

@@ -35,9 +35,11 @@ from gateway.api import (
     sessions,
     users,
     views_log,
+    watching,
 )
 from gateway.api.call import Handler, Parts
 from gateway.api.health import Health
+from gateway.api.hub import Hub
 from gateway.api.routing import routes
 from gateway.api.stored import ROUTE, StoredViews
 
@@ -78,6 +80,11 @@ HANDLERS: dict[str, Handler] = {
     "scrub_backend": backends.scrub_backend,
     "get_job": jobs.get_job,
     "cancel_job": jobs.cancel_job,
+    "retry_job": jobs.retry_job,
+    "list_job_images": jobs.list_job_images,
+    "job_events": watching.job_events,
+    "images_job_status": watching.images_job_status,
+    "user_events": watching.user_events,
     "healthz": service.healthz,
     "livez": service.livez,
     "metrics": service.exposed,
@@ -110,6 +117,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
                 health=Health(asking, redis, time.monotonic),
                 documents=documents.made(settings.base_url),
                 stores=opened,
+                hub=Hub(database),
+                stopping=asyncio.Event(),
             )
     finally:
         await redis.aclose()
@@ -126,7 +135,7 @@ def create(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with assembled(settings) as parts:
-            app.state.parts = parts
+            app.state.parts, app.state.stop = parts, parts.stop
             following = asyncio.create_task(views_log.follow(settings.log_dir / "access.log"))
             try:
                 yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,6 +28,7 @@ from chipmunk.signing import Seal
 from chipmunk.stores import Stores
 from gateway.api.documents import Documents
 from gateway.api.health import Health
+from gateway.api.hub import Hub
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 50, 200
 MOST_QUERY_FIELDS = 64
@@ -48,6 +50,13 @@ class Parts:
     health: Health
     documents: Documents
     stores: Stores
+    hub: Hub
+    stopping: asyncio.Event
+
+    def stop(self) -> None:
+        """Streams end, so that the process can."""
+        self.stopping.set()
+        self.hub.wake()
 
 
 @dataclass(frozen=True)
@@ -140,6 +149,13 @@ class Call:
         if text and not ids.NAME.fullmatch(text):
             raise BadCursor()
         return text
+
+    def after_number(self) -> int:
+        """The number that the page before ended with; -1 on the first page."""
+        text = self._cursor("number")
+        if text and not re.fullmatch("[0-9]{1,9}", text):
+            raise BadCursor()
+        return int(text) if text else -1
 
     def before_id(self) -> UUID | None:
         """The id that the page before ended with; None on the first page."""

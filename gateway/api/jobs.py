@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from chipmunk import jobs, media
+from chipmunk import images_jobs, jobs, media
 from chipmunk.operations import answers
-from gateway.api.call import Call, put
+from gateway.api.call import Call, listed, put
 
 CANCELLED = "cancelled"
 
@@ -22,6 +22,25 @@ async def cancel_job(call: Call) -> Response:
     identifier = call.id("job")
     async with call.changing() as connection:
         job = await jobs.cancel(connection, call.within, identifier, call.key)
+        if job.kind == jobs.IMAGES:
+            await images_jobs.cancel(connection, job.id)
         if job.media_id is not None:
             await media.failed(connection, job.media_id, CANCELLED)
     return put(answers.job(job))
+
+
+async def retry_job(call: Call) -> Response:
+    """Has the images that failed worked on once more, under the ids that they have."""
+    identifier = call.id("job")
+    async with call.changing() as connection:
+        await jobs.get(connection, call.within, identifier, call.key)
+        await images_jobs.retry(connection, identifier)
+        return put(answers.job(await jobs.get(connection, call.within, identifier, call.key)), 202)
+
+
+async def list_job_images(call: Call) -> Response:
+    identifier, limit, after = call.id("job"), call.limit(), call.after_number()
+    async with call.reading() as connection:
+        await jobs.get(connection, call.within, identifier, call.key)
+        found = await images_jobs.images(connection, identifier, after, limit + 1)
+    return listed(found, limit, answers.job_image, "number", lambda image: str(image.position))

@@ -36,7 +36,8 @@ async def _readings(call: Call) -> metrics.Readings:
     """What is read at the scrape. Where PostgreSQL is down there is nothing to say of jobs."""
     down = (await call.parts.health.found()).down
     readings: dict[metrics.Gauge, dict[tuple[str, ...], float]] = {
-        metrics.UP: {(server,): float(server not in down) for server in (POSTGRES, REDIS)}
+        metrics.UP: {(server,): float(server not in down) for server in (POSTGRES, REDIS)},
+        metrics.WATCHERS: {(): float(call.parts.hub.watchers)},
     }
     try:
         async with call.reading() as connection:

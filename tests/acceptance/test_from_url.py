@@ -6,10 +6,8 @@ import asyncio
 import os
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +16,7 @@ import httpx
 import pytest
 
 from tests.client import App, leaves_nothing, photo, problem
-from tests.compressor.site import Site, endless, moved, site, told
+from tests.compressor.site import Site, endless, moved, served, told
 from tests.docs.howto import blocks
 from tests.harness import System, scratch, until
 
@@ -26,32 +24,9 @@ THERE = "127.0.0.77"
 PHOTO = photo(2000, 1500)
 
 
-@contextmanager
-def served() -> Iterator[Site]:
-    """A site on an event loop of its own."""
-    loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    made: list[Site] = []
-
-    async def serve() -> None:
-        async with site(host=THERE) as there:
-            made.append(there)
-            ready.set()
-            await ended.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    try:
-        assert ready.wait(10)
-        yield made[0]
-    finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join(10)
-        loop.close()
-
-
 @pytest.fixture(scope="module")
 def there() -> Iterator[Site]:
-    with served() as made:
+    with served(THERE) as made:
         made.pages["/a/photo.jpg"] = told(PHOTO)
         yield made
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 Page = bytes | Callable[[StreamWriter], Awaitable[None]]
@@ -91,3 +92,26 @@ async def site(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> As
             task.cancel()
         await asyncio.gather(*answering, return_exceptions=True)
         await asyncio.sleep(0)
+
+
+@contextmanager
+def served(host: str) -> Iterator[Site]:
+    """A site on an event loop of its own."""
+    loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    made: list[Site] = []
+
+    async def serve() -> None:
+        async with site(host=host) as there:
+            made.append(there)
+            ready.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield made[0]
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(10)
+        loop.close()
