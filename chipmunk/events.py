@@ -134,11 +134,8 @@ class Changes:
 
 async def forget_old(connection: Connection) -> None:
     """Takes what nobody looks back at, and what another database's clock of transactions has numbered."""
+    await connection.execute("delete from events where at < now() - make_interval(days => $1)", KEPT_DAYS)
     await connection.execute(
-        """
-        delete from events where at < now() - make_interval(days => $1)
-            or (kind = 'progress' and at < now() - make_interval(mins => $2))
-            or xid >= pg_snapshot_xmax(pg_current_snapshot())
-        """,
-        KEPT_DAYS, PROGRESS_MINUTES,
-    )  # fmt: skip
+        "delete from events where kind = 'progress' and at < now() - make_interval(mins => $1)", PROGRESS_MINUTES
+    )
+    await connection.execute("delete from events where xid >= pg_snapshot_xmax(pg_current_snapshot())")

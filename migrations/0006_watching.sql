@@ -15,6 +15,7 @@ create table events (
 create index events_by_job on events (job_id, xid, id) where job_id is not null;
 create index events_by_user on events (user_id, xid, id) where user_id is not null;
 create index events_by_time on events (at);
+create index events_of_progress on events (at) where kind = 'progress';
 
 -- A job of many images is one row here and a job of its own for each image that is under way, a few at a time.
 alter table jobs drop constraint jobs_state_check;

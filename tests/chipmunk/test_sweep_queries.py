@@ -8,10 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from chipmunk import idempotency, links, media, quotas, sessions, users
+from chipmunk import events, idempotency, images_jobs, links, media, quotas, sessions, users
 from chipmunk.db import Connection
 
-GROWING = {"media", "links", "flow_media", "users", "sessions", "session_tokens", "idempotency_keys"}
+GROWING = {"media", "links", "flow_media", "users", "sessions", "session_tokens", "idempotency_keys", "events", "jobs"}
 SWEEPS = (
     links.forget_expired,
     sessions.forget_expired,
@@ -20,6 +20,8 @@ SWEEPS = (
     media.stranded,
     users.enqueue_purges,
     quotas.release_expired,
+    events.forget_old,
+    images_jobs.go_on_with_all,
 )
 
 
