@@ -203,14 +203,16 @@ async def there(connection: Connection, job: Job, media: UUID) -> None:
 
 
 async def failed(connection: Connection, job: Job, reason: str) -> None:
-    """In the transaction that ends the image's job, before it does; nothing happens where it has ended."""
+    """In the transaction that ends the image's job, before it does; nothing happens where it has ended.
+
+    Everybody takes an image's row of the job of many before the image's own job.
+    """
+    await _over(connection, job, "failed", reason)
     here = await connection.fetchval(
         "select payload ? 'here' from jobs where id = $1 and state in ('queued', 'running') for no key update", job.id
     )
-    if here is None:
-        return
-    await _step(connection, job, STEPS[1] if here else STEPS[0], error=reason)
-    await _over(connection, job, "failed", reason)
+    if here is not None:
+        await _step(connection, job, STEPS[1] if here else STEPS[0], error=reason)
 
 
 async def _step(connection: Connection, job: Job, step: str, **more: Any) -> None:
@@ -230,10 +232,11 @@ async def _over(connection: Connection, job: Job, state: str, reason: str | None
 async def cancel(connection: Connection, job: UUID) -> None:
     """What is not over is not begun, or ends."""
     await connection.execute(
+        "update job_images set state = 'cancelled' where job_id = $1 and state in ('waiting', 'running')", job
+    )
+    await connection.execute(
         """
-        with gone as (update jobs set state = 'cancelled', finished_at = now()
-                      where part_of = $1 and state in ('queued', 'running'))
-        update job_images set state = 'cancelled' where job_id = $1 and state in ('waiting', 'running')
+        update jobs set state = 'cancelled', finished_at = now() where part_of = $1 and state in ('queued', 'running')
         """,
         job,
     )

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from chipmunk import images_jobs, jobs, media, posting, quotas
+from chipmunk import images_jobs, jobs, posting, quotas
 from chipmunk.db import Connection
-from chipmunk.errors import NotFound
 from chipmunk.jobs import Job
+from compressor.attempts import Ended, attempt
 from compressor.doors import from_url
-from compressor.holding import take_leftover
 from compressor.ingest import Upload
 from compressor.parts import Parts
 
 
-class Ended(Exception):
-    """The job was cancelled, or another worker goes on with it."""
-
-
 async def fetch(parts: Parts, job: Job) -> None:
     """Stores the media and completes the job at once, so that it is stored once, however often a worker dies of it."""
-    if job.media_id is None or job.user_id is None:
-        raise NotFound("There is no such user any more.")
-    holder = uuid4()
-    async with parts.database.connection() as connection:
-        if not await jobs.hold(connection, job.id, holder) or await media.exists(connection, job.media_id):
-            return
-    await take_leftover(parts, job.media_id)
-    try:
-        await _fetched(parts, job, job.media_id, job.user_id, holder)
-    except Ended:
-        return
+    await attempt(parts, job, _fetched)
 
 
 async def _fetched(parts: Parts, job: Job, identifier: UUID, user: int, holder: UUID) -> None:

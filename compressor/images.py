@@ -36,18 +36,21 @@ async def add_img(request: Request) -> Response:
     """Answers at once with the ids that the media will have; a job fetches it."""
     parts, headers = request.app.state.parts, asgi.headers(request.scope)
     body = await _body(request, headers, AddImage)
-    asked = asking.of_upload(headers, request.method, asgi.query(request.scope))
+    posting, user, by_app = await _posting(request, parts, body)
+    parts.fetcher.check(body.image_extern_url_str)
+    return JSONResponse(await _started(parts, posting, user, body, by_app), headers={"cache-control": "no-store"})
+
+
+async def _posting(request: Request, parts: Parts, body: AddImage | StartJob) -> tuple[Posting, int, bool]:
+    """Where it goes, the row of the user whose it is to be, and whether the app says so."""
+    asked = asking.of_upload(asgi.headers(request.scope), request.method, asgi.query(request.scope))
     fields = Fields(asked.fields.user, asked.fields.flows).joined(Fields(body.user, tuple(body.flows_names_lst)))
     counting = parts.limiter.counting(request.scope, "uploads")
     posting = await admit(parts, replace(asked, fields=fields), counting)
     await counting.end()
     if posting.user is None:
         raise BadRequest("With an API key the query or the body names the user.")
-    parts.fetcher.check(body.image_extern_url_str)
-    by_app = asked.given.token.startswith(API_KEY)
-    return JSONResponse(
-        await _started(parts, posting, posting.user, body, by_app), headers={"cache-control": "no-store"}
-    )
+    return posting, posting.user, asked.given.token.startswith(API_KEY)
 
 
 async def _started(parts: Parts, posting: Posting, user: int, body: AddImage, by_app: bool) -> dict[str, Any]:
@@ -81,20 +84,14 @@ async def jobs_start(request: Request) -> Response:
     body = await _body(request, headers, StartJob, LARGEST_JOB)
     if body.job_type_str == "process_local_images":
         return await _import(request, parts, body)
-    asked = asking.of_upload(headers, request.method, asgi.query(request.scope))
-    fields = Fields(asked.fields.user, asked.fields.flows).joined(Fields(body.user, tuple(body.flows_names_lst)))
-    counting = parts.limiter.counting(request.scope, "uploads")
-    posting = await admit(parts, replace(asked, fields=fields), counting)
-    await counting.end()
-    if posting.user is None:
-        raise BadRequest("With an API key the query or the body names the user.")
+    posting, user, by_app = await _posting(request, parts, body)
     if body.job_type_str != "process_extern_images":
         raise NotInstalled(f"There are no {body.job_type_str} here.")
     for url in body.imgs_urls_str:
         parts.fetcher.check(url)
     pages: list[str] = body.imgs_origin_pages_urls_str or [""] * len(body.imgs_urls_str)
     images = [New(url, page or None) for url, page in zip(body.imgs_urls_str, pages, strict=True)]
-    job = await _begun(parts, posting, posting.user, images, asked.given.token.startswith(API_KEY))
+    job = await _begun(parts, posting, user, images, by_app)
     told = {"running_job_id_str": job.hex, "job_expected_outputs_lst": [_expected(parts, image) for image in images]}
     return JSONResponse(told, headers={"cache-control": "no-store"})
 

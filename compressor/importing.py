@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from chipmunk import images_jobs, jobs, media, posting, quotas
+from chipmunk import images_jobs, jobs, posting, quotas
 from chipmunk.config import Settings
 from chipmunk.db import Connection
 from chipmunk.errors import EmptyFile, NotFound, TooLarge, Unavailable, Unprocessable
@@ -24,7 +24,7 @@ from chipmunk.images_jobs import New
 from chipmunk.jobs import Job
 from compressor import filenames, incoming, ingest
 from compressor.admission import room
-from compressor.holding import take_leftover
+from compressor.attempts import Ended, attempt
 from compressor.inbox import disk
 from compressor.parts import Parts
 
@@ -32,10 +32,6 @@ MOST_FILES = 1_000_000
 BATCH = 5000
 COPY_BYTES = 1024 * 1024
 LONGEST_PATH = 4096
-
-
-class Ended(Exception):
-    """The job was cancelled, or another worker goes on with it."""
 
 
 class Twin(Exception):
@@ -85,17 +81,7 @@ def _names(folder: Path) -> Iterator[str]:
 
 async def take(parts: Parts, job: Job) -> None:
     """Stores one of the files and completes its job at once, so that it is stored once, however often a worker dies of it."""
-    if job.media_id is None or job.user_id is None:
-        raise NotFound("There is no such user any more.")
-    holder = uuid4()
-    async with parts.database.connection() as connection:
-        if not await jobs.hold(connection, job.id, holder) or await media.exists(connection, job.media_id):
-            return
-    await take_leftover(parts, job.media_id)
-    try:
-        await _taken(parts, job, job.media_id, job.user_id, holder)
-    except Ended:
-        return
+    await attempt(parts, job, _taken)
 
 
 async def _taken(parts: Parts, job: Job, identifier: UUID, user: int, holder: UUID) -> None:
