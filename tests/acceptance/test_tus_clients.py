@@ -66,17 +66,17 @@ def test_tuspy_uploads_whole_and_in_pieces_and_with_checksums(app: App, given: d
 
 
 def test_tuspy_goes_on_where_it_was_cut(app: App) -> None:
-    user, data, plans = app.user(), large(7), iter([(NEVER, NEVER), (1_200_000, NEVER)])
+    user, data = app.user(), large(7)
+    plans = iter([(NEVER, NEVER), (NEVER, NEVER), (300_000, NEVER)])  # a creation, a piece, and half of the next
     with Cutter(app.system.port, lambda: next(plans, (NEVER, NEVER))) as cutter:
-        first = uploader(app, data, user, url=cutter.url)
+        first = uploader(app, data, user, url=cutter.url, chunk_size=600_000)
         with pytest.raises(TusUploadFailed):
             first.upload()
-        came = unfinished(app, first.url)
-        assert 0 < came < 1_200_000
-        again = uploader(app, data, user, url=cutter.url)
+        assert 600_000 <= unfinished(app, first.url) < 900_000
+        again = uploader(app, data, user, url=cutter.url, retries=5)  # what was cut may still be on its way: then 409
         again.set_url(first.url)
         again.offset = again.get_offset()
-        assert again.offset == came
+        assert again.offset >= 600_000
         again.upload()
     assert original(app, first.url) == data
 
