@@ -14,13 +14,13 @@ from uuid import UUID
 from chipmunk import events, ids, jobs
 from chipmunk.db import Connection
 from chipmunk.errors import Conflict
-from chipmunk.jobs import FETCH, IMAGES, TAKE, WALK, Job
+from chipmunk.jobs import COLLECT, FETCH, IMAGES, TAKE, WALK, Job
 from chipmunk.signing import random_identifier
 
 AT_ONCE = 4  # images of one job
 STEPS = ("image_fetch", "image_transform", "image_persist", "image_done")
 COUNTED_EVERY = "1 second"
-SHARED = ("flows", "by_app", "folder")  # of what a job was given, by its images
+SHARED = ("flows", "by_app", "folder", "uploads")  # of what a job was given, by its images
 OVER = ("stored", "there", "failed", "cancelled")
 
 
@@ -117,7 +117,7 @@ async def go_on(connection: Connection, job: UUID) -> None:
             "position": image["position"],
         }  # fmt: skip
         await jobs.enqueue(
-            connection, TAKE if payload.get("folder") else FETCH,
+            connection, _work(payload),
             app=row["app_id"], user=row["user_id"], media=image["media_id"], payload=given, part_of=job,
         )  # fmt: skip
     under_way = await connection.fetchval(
@@ -127,6 +127,11 @@ async def go_on(connection: Connection, job: UUID) -> None:
     found = await _counted(connection, job, at_once=over)
     if over:
         await jobs.end(connection, job, _outcome(found))
+
+
+def _work(payload: Mapping[str, Any]) -> str:
+    """The kind of job that makes a media of one image."""
+    return TAKE if payload.get("folder") else COLLECT if payload.get("uploads") else FETCH
 
 
 async def _counted(connection: Connection, job: UUID, *, at_once: bool) -> Mapping[str, int]:

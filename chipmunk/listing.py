@@ -44,6 +44,22 @@ SEEN_BY_A_USER = """
 """
 
 
+async def public_page(connection: Connection, flow: int, before: UUID | None, limit: int) -> list[Media]:
+    """What anybody may see in a public flow, from just below `before` on: of users who are suspended nothing."""
+    rows = await connection.fetch(
+        f"""
+        select found.* from (
+            select media_id as id, flow_id as place from flow_media where flow_id = any(array[$1::bigint]) and media_id < $2
+        ) walked cross join lateral (
+            select {COLUMNS} from {SOURCE} where m.id = walked.id and m.state <> 'deleted' and s.token is not null
+               and not o.suspended and o.deleted_at is null offset 0) found
+        order by walked.place desc, walked.id desc limit $3
+        """,
+        flow, before or NEWEST, limit,
+    )  # fmt: skip
+    return [Media(*r) for r in rows]
+
+
 async def page(
     connection: Connection,
     app: int,

@@ -87,6 +87,9 @@ UPLOAD_BYTES = Metric("counter", "chipmunk_upload_bytes_total", "Bytes of origin
 UPLOAD_SECONDS = Metric(
     "histogram", "chipmunk_upload_seconds", "From a body's last byte to the answer, by door.", "door"
 )
+CLIENT_SECONDS = Metric(
+    "histogram", "chipmunk_client_upload_seconds", "Time of an upload as its client tells, by stage.", "stage"
+)
 RUNGS = Metric("counter", "chipmunk_rungs_total", "Renditions made, by rung.", "quality")
 RUNG_BYTES = Metric("counter", "chipmunk_rung_bytes_total", "Bytes of renditions made, by rung.", "quality")
 JOBS = Metric("counter", "chipmunk_jobs_total", "Attempts at jobs, by kind and outcome.", "kind", "outcome")

@@ -12,11 +12,11 @@ from chipmunk.jobs import Job
 from chipmunk.presigned import Upload
 from compressor import incoming, ingest
 from compressor.admission import room
+from compressor.completing import DOOR, completed
 from compressor.holding import take_leftover
 from compressor.incoming import room_of
 from compressor.parts import Parts
 
-DOOR = "presigned"
 TELL_SECONDS = 1.0
 
 
@@ -33,6 +33,10 @@ async def collect(parts: Parts, job: Job) -> None:
         if not await jobs.hold(connection, job.id, holder):
             return
         upload = await presigned.find(connection, job.media_id)
+    if upload is not None and upload.state == "open" and job.part_of is not None:
+        await completed(parts, upload, {}, job.id)
+        async with parts.database.connection() as connection:
+            upload = await presigned.find(connection, upload.id)
     if upload is None or upload.state != "ingesting":
         raise NotFound("There is no such upload any more.", upload=job.media_id.hex)
     try:
@@ -86,6 +90,7 @@ async def _collected(parts: Parts, job: Job, upload: Upload, holder: UUID) -> No
             held=held,
             key=None,
             meta=upload.meta or None,
+            token=UUID(hex=job.payload["token"]) if "token" in job.payload else None,
             also=stored,
         )
         await incoming.take(parts, upload, taken.original, tell)

@@ -11,9 +11,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import apps, asgi, bodies, flows, ids, images_jobs, jobs, quotas, users
+from chipmunk import apps, asgi, bodies, flows, ids, images_jobs, jobs, presigned, quotas, users
 from chipmunk.credentials import API_KEY
-from chipmunk.errors import BadRequest, NotFound, NotInstalled, TooManyUploads, UnknownUser
+from chipmunk.errors import BadRequest, Conflict, Mismatch, NotFound, NotInstalled, TooManyUploads, UnknownUser
 from chipmunk.images_jobs import New
 from chipmunk.operations.gloflow import AddImage, StartJob
 from chipmunk.posting import Posting
@@ -84,6 +84,8 @@ async def jobs_start(request: Request) -> Response:
     body = await _body(request, headers, StartJob, LARGEST_JOB)
     if body.job_type_str == "process_local_images":
         return await _import(request, parts, body)
+    if body.job_type_str == "process_uploaded_images":
+        return await _collect(request, parts, body)
     posting, user, by_app = await _posting(request, parts, body)
     if body.job_type_str != "process_extern_images":
         raise NotInstalled(f"There are no {body.job_type_str} here.")
@@ -92,6 +94,29 @@ async def jobs_start(request: Request) -> Response:
     pages: list[str] = body.imgs_origin_pages_urls_str or [""] * len(body.imgs_urls_str)
     images = [New(url, page or None) for url, page in zip(body.imgs_urls_str, pages, strict=True)]
     job = await _begun(parts, posting, user, images, by_app)
+    told = {"running_job_id_str": job.hex, "job_expected_outputs_lst": [_expected(parts, image) for image in images]}
+    return JSONResponse(told, headers={"cache-control": "no-store"})
+
+
+async def _collect(request: Request, parts: Parts, body: StartJob) -> Response:
+    """What was sent by presigned uploads that nobody has completed, all of one user; where it goes was said when each began."""
+    caller = await recognized(parts, request, "upload")
+    named = [ids.parse_id(text) for text in body.imgs_urls_str]
+    if body.flows_names_lst or len(set(named)) < len(named):
+        raise BadRequest("The uploads say where they go, and each is named once.")
+    async with parts.database.connection() as connection:
+        found = [await presigned.get(connection, caller.app_id, n, caller.user_id) for n in named if n is not None]
+    if len(found) < len(named):
+        raise NotFound("There is no such upload.")
+    if len({upload.user_id for upload in found}) > 1 or body.user not in (None, found[0].user):
+        raise Mismatch("The uploads are not all of one user, or of another than is named.")
+    if taken := next((upload for upload in found if upload.state != "open"), None):
+        raise Conflict("An upload has been completed already.", upload=taken.id.hex)
+    images = [New(upload.id.hex, media=upload.id) for upload in found]
+    async with parts.database.transaction() as connection:
+        job = await images_jobs.start(
+            connection, app=caller.app_id, user=found[0].user_id, payload={"uploads": True}, images=images
+        )
     told = {"running_job_id_str": job.hex, "job_expected_outputs_lst": [_expected(parts, image) for image in images]}
     return JSONResponse(told, headers={"cache-control": "no-store"})
 

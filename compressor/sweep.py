@@ -21,6 +21,7 @@ from chipmunk import (
     idempotency,
     images_jobs,
     jobs,
+    library,
     links,
     media,
     media_keys,
@@ -118,6 +119,7 @@ class Sweeper:
             heartbeats.forget_old,
         )
         async with self._parts.database.connection() as connection:
+            await library.sum_up(connection)
             _count("reservations", await quotas.release_expired(connection))
             for step in forget:
                 await step(connection)

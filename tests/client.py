@@ -86,6 +86,11 @@ class App:
         until(done, seconds, f"the ladder of {media}")
         return found
 
+    def ready_soon(self, media: str) -> dict[str, Any]:
+        """The same of one that a job is still to make."""
+        until(lambda: self.http.get(f"/v1/media/{media}").status_code == 200, 30, f"the media {media}")
+        return self.ready(media)
+
     def session(self, user: str, ttl_seconds: int = 3600, **fields: object) -> dict[str, Any]:
         answer = self.http.post("/v1/sessions", json={"user": user, "ttl_seconds": ttl_seconds, **fields})
         assert answer.status_code == 201, answer.text

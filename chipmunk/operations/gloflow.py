@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from chipmunk.operations.models import Id, Name, Taken
@@ -77,6 +77,93 @@ class ExpectedImage(BaseModel):
 class StartedJob(BaseModel):
     running_job_id_str: Id
     job_expected_outputs_lst: list[ExpectedImage] = Field(description="Empty where a folder is walked first.")
+
+
+class CountedFlow(BaseModel):
+    flow_name_str: Name
+    flow_imgs_count_int: int = Field(description="Live ones; of a flow that others' are hidden in, the caller's.")
+
+
+class AllFlows(BaseModel):
+    all_flows_lst: list[CountedFlow]
+
+
+class ImageMap(BaseModel):
+    id_str: Id
+    title_str: str
+    user_name_str: Name
+    flows_names_lst: list[Name]
+    origin_page_url_str: str | None
+    origin_url_str: str | None
+    thumbnail_small_url_str: str | None = Field(description="Rung 3.")
+    thumbnail_medium_url_str: str | None = Field(description="Rung 5.")
+    thumbnail_large_url_str: str | None = Field(description="Rung 6.")
+    format_str: str = Field(description="Of the original: `jpeg`, `png`, …")
+    width_int: int | None
+    height_int: int | None
+    dominant_color_hex_str: str | None
+    palette_lst: list[str]
+    tags_lst: list[str]
+    meta_map: dict[str, Any] | None
+    creation_unix_time_f: float
+
+
+class BrowserPage(BaseModel):
+    pages_lst: list[list[ImageMap]] = Field(description="The one page that was asked for.")
+    pages_user_names_lst: list[list[Name]] = Field(description="Whose each of them is.")
+
+
+class GotImage(BaseModel):
+    image_exists_bool: bool = Field(description="For this caller: one that they may not see is none.")
+    image_export_map: ImageMap | None
+
+
+MOST_URLS, MOST_NAMES = 1000, 200
+
+
+class ImagesExist(Taken):
+    images_extern_urls_lst: list[Url] = Field(max_length=MOST_URLS)
+    flow_name_str: Name | None = Field(None, description="None: whatever the flow.")
+    client_type_str: Annotated[str, StringConstraints(max_length=64)] | None = Field(None, description="Says nothing.")
+
+
+class ExistingImage(BaseModel):
+    creation_unix_time_f: float
+    id_str: Id
+    origin_url_str: str
+    origin_page_url_str: str | None
+    flows_names_lst: list[Name]
+    tags_lst: list[str]
+
+
+class ExistingImages(BaseModel):
+    existing_images_lst: list[ExistingImage]
+
+
+class ClientMetrics(BaseModel):
+    """What else there is in it says nothing."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    upload_client_duration_sec_f: Annotated[float, Field(ge=0, le=86_400, strict=False)] | None = None
+    upload_client_transfer_duration_sec_f: Annotated[float, Field(ge=0, le=86_400, strict=False)] | None = None
+
+
+class Empty(BaseModel):
+    pass
+
+
+class ImageNames(Taken):
+    names: list[Annotated[str, StringConstraints(max_length=255)]] = Field(max_length=MOST_NAMES)
+    fname: Name | None = Field(None, description="The flow; none: `general`.")
+
+
+class NamedImage(BaseModel):
+    name: str
+    url: str | None = Field(description="Null: there is none of that name.")
+
+
+class NamedImages(BaseModel):
+    images: list[NamedImage]
 
 
 class UploadPart(BaseModel):

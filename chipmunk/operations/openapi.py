@@ -43,6 +43,11 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
     "parts": ("1: in parts, where the store has such.", {"type": "integer", "enum": [0, 1]}),
     "imgid": ("Which upload.", {"type": "string", "pattern": models.ID_PATTERN}),
     "images_job_id_str": ("Which job.", {"type": "string", "pattern": models.ID_PATTERN}),
+    "fname": ("Which flow; none: `general`.", NAME),
+    "pg_index": ("Which page, from 0 on.", {"type": "integer", "minimum": 0, "default": 0}),
+    "pg_size": ("How many images a page has.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
+    "img_id": ("Which image.", {"type": "string"}),
+    "q": ("Which quality.", {"type": "integer", "minimum": 0, "maximum": 6, "default": 6}),
     "lost": (
         "`true`: the store is gone for good, so what lies elsewhere too is forgotten here.",
         {"type": "string", "enum": ["true", "false"], "default": "false"},
@@ -117,6 +122,8 @@ def _security(operation: Operation) -> list[Document]:
     match operation.access:
         case "anyone":
             return []
+        case "guest":
+            return [{}, {"bearer": []}, {"cookie": []}]
         case "user" if operation.side == "nginx":
             return [{}, {"bearer": []}, {"cookie": []}]
         case "user":
@@ -150,7 +157,7 @@ def _successes(operation: Operation) -> Document:
     found: Document = {}
     for status in sorted((operation.status, *operation.also)):
         found[str(status)] = {"description": HTTPStatus(status).phrase}
-        if status not in (204, 303):
+        if status not in (204, 302, 303):
             found[str(status)]["content"] = {operation.kind: {"schema": schema}}
     return found
 

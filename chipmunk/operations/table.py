@@ -13,7 +13,7 @@ from chipmunk import errors as e
 from chipmunk.operations import gloflow as g
 from chipmunk.operations import models as m
 
-Access = Literal["anyone", "user", "app", "operator"]
+Access = Literal["anyone", "guest", "user", "app", "operator"]
 Side = Literal["api", "compressor", "nginx"]
 
 
@@ -21,7 +21,7 @@ Side = Literal["api", "compressor", "nginx"]
 class Operation:
     """One call.
 
-    `also` are further statuses of success. `who` is for people; `access` is who gets as far as the handler: a user does with `scope`, where one is needed.
+    `also` are further statuses of success. `who` is for people; `access` is who gets as far as the handler: a user does with `scope`, where one is needed; a guest may come without a credential.
     `operator`: the operator calls too, of all apps. `problems` are those beyond what `every_problem` adds; `counts` is the rate limit's class.
     """
 
@@ -116,8 +116,17 @@ UPLOADS = (
 )  # fmt: skip
 IMAGES = (
     Operation("add_img", "POST", "/v1/images/flows/add_img", "Have an image fetched from a URL", "app, user", scope="upload", answer=g.AddedImage, takes=((JSON, g.AddImage),), query=("user", "flow"), problems=(e.UrlRefused, e.TooManyUploads, e.QuotaExceeded, e.Busy, e.DiskFull, e.UnknownFlow, e.UnknownUser, e.Mismatch), side="compressor", counts="uploads"),
-    Operation("start_images_job", "POST", "/images/jobs/start", "Have many images worked on", "app, user; local ones: operator", scope="upload", operator=True, answer=g.StartedJob, takes=((JSON, g.StartJob),), query=("user", "flow"), problems=(e.UrlRefused, e.TooManyUploads, e.DiskFull, e.UnknownFlow, e.UnknownUser, e.Mismatch, e.NotInstalled, e.TooLarge), side="compressor", counts="uploads"),
+    Operation("start_images_job", "POST", "/images/jobs/start", "Have many images worked on", "app, user; local ones: operator", scope="upload", operator=True, answer=g.StartedJob, takes=((JSON, g.StartJob),), query=("user", "flow"), problems=(e.UrlRefused, e.TooManyUploads, e.DiskFull, e.UnknownFlow, e.UnknownUser, e.Mismatch, e.Conflict, e.NotFound, e.NotInstalled, e.TooLarge), side="compressor", counts="uploads"),
     Operation("images_job_status", "GET", "/images/jobs/status", "What happens in a job, until it ends", STARTER, scope="view", operator=True, also=(204,), kind="text/event-stream", query=("images_job_id_str",), problems=(e.NotFound,)),
+    Operation("all_flows", "GET", "/v1/images/flows/all", "Flows, and how many images they have", "app, user", scope="view", answer=g.AllFlows),
+    Operation("browser_page", "GET", "/v1/images/flows/browser_page", "A page of a flow, by its number", "app, members; of their own where they may post", scope="view", answer=g.BrowserPage, query=("fname", "pg_index", "pg_size"), problems=(e.NotFound, e.Unprocessable)),
+    Operation("images_exist", "POST", "/v1/images/flows/imgs_exist", "Which of these were fetched already", "app; a user of their own", scope="view", answer=g.ExistingImages, takes=((JSON, g.ImagesExist),), problems=(e.NotFound,)),
+    Operation("get_image", "GET", "/v1/images/get", "An image, where there is one to the caller", SEEN, scope="view", answer=g.GotImage, query=("img_id",)),
+    Operation("upload_metrics", "POST", "/v1/images/upload_metrics", "How long an upload took its client", OWN, scope="upload", answer=g.Empty, takes=((JSON, g.ClientMetrics),), query=("imgid", "ct"), problems=(e.NotFound,)),
+    Operation("images_by_name", "POST", "/images/d/bulk", "The addresses of the newest images of these names", "app, members", scope="view", answer=g.NamedImages, takes=((JSON, g.ImageNames),), problems=(e.NotFound,)),
+    Operation("image_by_name", "GET", "/images/d/{name}", "The newest image of that name in a flow", "anyone into public flows; app, members", "guest", scope="view", status=302, kind="text/plain", query=("fname", "q")),
+    Operation("images_healthz", "GET", "/v1/images/healthz", "Whether everything behind this address can do its work", "anyone", "anyone", answer=m.Health),
+    Operation("images_v1_healthz", "GET", "/v1/images/v1/healthz", "The same", "anyone", "anyone", answer=m.Health),
     Operation("upload_init", "GET", "/v1/images/upload_init", "Begin an upload straight to the store", "app, user", scope="upload", answer=g.UploadInit, query=("imgf", "imgn", "f", "ct", "user", "size", "method", "parts"), problems=(e.CrossSite, e.TooManyUploads, e.EmptyFile, e.TooLarge, e.QuotaExceeded, e.Unsupported, e.UnknownFlow, e.UnknownUser, e.DiskFull), side="compressor", counts="uploads"),
     Operation("upload_complete", "POST", "/v1/images/upload_complete", "Have what was sent stored", OWN_UPLOADS, scope="upload", answer=g.UploadCompleted, takes=((JSON, g.UploadComplete),), query=("imgid", "f"), problems=(e.NotFound, e.Conflict, e.Locked, e.EmptyFile, e.QuotaExceeded, e.Mismatch, e.Busy), side="compressor"),
     Operation("send_direct", "PUT", "/v1/images/direct/{token}", "Send the bytes of one, where this service takes them in", "whoever has the URL", "anyone", takes=(("*/*", None),), problems=(e.Forbidden, e.LengthRequired, e.EmptyFile, e.Mismatch, e.Conflict, e.Locked, e.QuotaExceeded, e.Busy, e.DiskFull), side="compressor"),
@@ -133,6 +142,9 @@ FLOWS = (
     Operation("get_flow", "GET", "/v1/flows/{flow}", "A flow", APP, "app", answer=m.Flow),
     Operation("list_flows", "GET", "/v1/flows", "Flows, by name", APP, "app", answer=m.Flow, a_list=True, query=PAGE),
     Operation("delete_flow", "DELETE", "/v1/flows/{flow}", "Delete a flow, none of its media", APP, "app", status=204, problems=(e.Conflict,)),
+    Operation("flow_page", "GET", "/v1/flows/{flow}/page", "A public flow as a page of links, newest first", "anyone", "anyone", kind="text/html", query=PAGE, problems=(e.NotFound,)),
+    Operation("flow_json_feed", "GET", "/v1/flows/{flow}/feed.json", "A public flow as a JSON feed", "anyone", "anyone", kind="application/feed+json", query=PAGE, problems=(e.NotFound,)),
+    Operation("flow_atom_feed", "GET", "/v1/flows/{flow}/feed.atom", "A public flow as an Atom feed", "anyone", "anyone", kind="application/atom+xml", query=PAGE, problems=(e.NotFound,)),
     Operation("list_flow_media", "GET", "/v1/flows/{flow}/media", "The media in a flow, newest first", "app, members", scope="view", answer=m.Media, a_list=True, query=PAGE),
     Operation("put_flow_media", "PUT", "/v1/flows/{flow}/media/{media}", "Add a media to a flow", "app; the media's owner where they may post", scope="manage", status=204),
     Operation("delete_flow_media", "DELETE", "/v1/flows/{flow}/media/{media}", "Take a media out of a flow", "app; the media's owner; the flow's editors and admins", scope="manage", status=204),

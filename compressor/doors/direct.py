@@ -35,7 +35,7 @@ from chipmunk.uploads import Upload as Held
 from compressor import incoming
 from compressor.admission import room
 from compressor.asking import LENGTH
-from compressor.collecting import DOOR
+from compressor.completing import DOOR
 from compressor.inbox import ORIGINAL, write_body
 from compressor.incoming import life, room_of
 from compressor.leases import Lease, held

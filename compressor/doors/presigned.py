@@ -12,30 +12,25 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import asgi, bodies, ids, jobs, metrics, presigned, quotas
+from chipmunk import asgi, bodies, ids, presigned, quotas
 from chipmunk.credentials import API_KEY
 from chipmunk.errors import (
     BadRequest,
-    Conflict,
     EmptyFile,
-    Forbidden,
-    Mismatch,
     NotFound,
     QuotaExceeded,
     TooLarge,
-    Unavailable,
 )
 from chipmunk.operations import answers
 from chipmunk.operations.gloflow import UploadComplete
 from chipmunk.posting import Posting
 from chipmunk.presigned import New, Upload
 from chipmunk.storage import PresigningUploads, StoreUnavailable
-from compressor import asking, incoming, presigned_query, tus_state
+from compressor import asking, presigned_query
 from compressor.admission import admit, recognized, room
-from compressor.collecting import DOOR
+from compressor.completing import completed
 from compressor.doors.direct import address
 from compressor.incoming import chosen, key_of, life, longest, room_of
-from compressor.leases import Lease, held
 from compressor.parts import Parts
 from compressor.presigned_query import Wanted
 
@@ -175,49 +170,8 @@ async def upload_complete(request: Request) -> Response:
     async with parts.database.connection() as connection:
         upload = await presigned.get(connection, caller.app_id, identifier, caller.user_id)
     presigned_query.agree(flows, upload.flows)
-    job = upload.job or await _completed(parts, upload, body.meta_map)
+    job = upload.job or await completed(parts, upload, body.meta_map)
     return JSONResponse({"images_job_id_str": job.hex}, headers=NO_STORE)
-
-
-async def _completed(parts: Parts, upload: Upload, meta: dict[str, Any]) -> UUID:
-    if upload.suspended:
-        raise Forbidden("This user is suspended.")
-    async with held(parts, upload.id) as lease, lease.kept():
-        if lease.upload.state == "failed":
-            raise tus_state.failure(lease.upload)
-        if lease.upload.state == "open":
-            try:
-                return await _charged(parts, upload, lease, meta)
-            except (EmptyFile, TooLarge, QuotaExceeded, Mismatch) as e:
-                metrics.UPLOADS.labels(DOOR, e.code).inc()
-                await incoming.refuse(parts, upload, e)
-                raise
-        async with parts.database.connection() as connection:
-            found = await presigned.find(connection, upload.id)
-    if found is None or found.job is None:
-        raise Unavailable()
-    return found.job
-
-
-async def _charged(parts: Parts, upload: Upload, lease: Lease, meta: dict[str, Any]) -> UUID:
-    length = await incoming.length(parts, upload)
-    if length is None:
-        raise Conflict("Nothing has been sent to the presigned URL yet.", upload=upload.id.hex)
-    if length == 0:
-        raise EmptyFile()
-    if length > parts.settings.max_file_bytes:
-        raise TooLarge(limit_bytes=parts.settings.max_file_bytes)
-    if upload.length not in (None, length):
-        raise Mismatch("What was sent has not the size that was announced; begin again.", upload=upload.id.hex)
-    until = max(quotas.lifetime(length), life(parts))
-    await incoming.hold_place(parts, upload.id, upload.user_id, room_of(length), until)
-    async with parts.database.transaction() as connection:
-        job = await jobs.enqueue(
-            connection, jobs.COLLECT, app=upload.app_id, user=upload.user_id, media=upload.id, payload={"bytes": length}
-        )
-        if not await presigned.complete(connection, upload.id, lease.holder, length, meta, job):
-            raise Unavailable("Another request goes on with this upload.")
-    return job
 
 
 INIT = Route("/v1/images/upload_init", upload_init, methods=["GET"])

@@ -174,7 +174,7 @@ class Call:
         except ValueError:
             raise BadCursor() from None
         last = raw.removeprefix(f"{kind}:")
-        if not last or _cursor(kind, last) != text:
+        if not last or following(kind, last) != text:
             raise BadCursor()
         return last
 
@@ -182,7 +182,8 @@ class Call:
 Handler = Callable[[Call], Awaitable[Response]]
 
 
-def _cursor(kind: str, last: str) -> str:
+def following(kind: str, last: str) -> str:
+    """The cursor of the page after one that ended with `last`."""
     return urlsafe_b64encode(f"{kind}:{last}".encode()).rstrip(b"=").decode()
 
 
@@ -205,5 +206,5 @@ def listed(
 ) -> Response:
     """A page of at most `limit`, of which one more was asked for, so as to know whether there is a next."""
     page = found[:limit]
-    following = _cursor(kind, last(page[-1])) if len(found) > limit else None
-    return put({"items": [show(item) for item in page], "next": following})
+    cursor = following(kind, last(page[-1])) if len(found) > limit else None
+    return put({"items": [show(item) for item in page], "next": cursor})

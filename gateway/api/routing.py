@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from chipmunk import asgi, guards, metrics
 from chipmunk.asgi import Receive, Scope, Send
-from chipmunk.credentials import COOKIE, Caller, presented
+from chipmunk.credentials import COOKIE, Caller, Presented, presented
 from chipmunk.errors import MethodNotAllowed, NotFound, Problem
 from chipmunk.operations.table import OPERATIONS, Operation
 from gateway.api import bodies
@@ -70,13 +70,18 @@ async def _counted(operation: Operation, handler: Handler, request: Request) -> 
 async def _call(operation: Operation, request: Request) -> Call:
     parts: Parts = request.app.state.parts
     headers = asgi.headers(request.scope)
-    caller = None if operation.access == "anyone" else await _caller(operation, request, parts, headers)
+    known = operation.access != "anyone" and (operation.access != "guest" or bool(_given(headers).token))
+    caller = await _caller(operation, request, parts, headers) if known else None
     body = None if operation.body is None else await bodies.read(request, headers, operation.body)
     return Call(request, parts, headers, caller, body)
 
 
+def _given(headers: dict[str, str]) -> Presented:
+    return presented(headers.get("authorization"), asgi.cookie(headers, COOKIE))
+
+
 async def _caller(operation: Operation, request: Request, parts: Parts, headers: dict[str, str]) -> Caller:
-    given = presented(headers.get("authorization"), asgi.cookie(headers, COOKIE))
+    given = _given(headers)
     origin = headers.get("origin")
     guards.key_in_browser(given, origin)
     caller = await parts.authenticator.need(parts.database, given, time.time())

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from chipmunk import events, idempotency, images_jobs, links, media, quotas, sessions, users
+from chipmunk import events, idempotency, images_jobs, jobs, library, links, media, quotas, sessions, users
 from chipmunk.db import Connection
 
 GROWING = {"media", "links", "flow_media", "users", "sessions", "session_tokens", "idempotency_keys", "events", "jobs"}
@@ -22,6 +22,8 @@ SWEEPS = (
     quotas.release_expired,
     events.forget_old,
     images_jobs.go_on_with_all,
+    jobs.forget_old,
+    library.sum_up,
 )
 
 

@@ -19,6 +19,7 @@ from compressor import worker
 from compressor.sweep import Sweeper
 from tests.compressor.conftest import House, photo, working
 from tests.compressor.site import Site, site, told
+from tests.compressor.test_presigned import begun, send
 
 STEPS = ["image_fetch", "image_transform", "image_persist", "image_done"]
 
@@ -260,3 +261,39 @@ async def test_a_job_of_a_user_who_goes_ends(house: House, here: Site) -> None:
             await asyncio.sleep(0.05)
     assert (await house.one("select state from jobs where id = $1", job))[0] == "failed"
     assert await house.nothing()
+
+
+async def test_uploads_that_were_sent_are_taken_in_by_one_job(house: House) -> None:
+    await house.user("bob")
+    infos = [await begun(house, imgn=f"{n}.jpg") for n in range(4)]
+    foreign = await begun(house, user="bob")
+    for n, info in enumerate(infos[:3]):
+        assert (await send(house, info, photo(seed=n))).status_code == 200
+    named = [info["upload_gf_image_id_str"] for info in infos]
+    uploaded = {"job_type_str": "process_uploaded_images", "user": None}
+    token = {"authorization": f"Bearer {await house.token('ann')}"}
+    for urls, headers, fields, status, code in (
+        ([*named, foreign["upload_gf_image_id_str"]], None, {}, 422, "mismatch"),
+        (named, None, {"user": "bob"}, 422, "mismatch"),
+        ([foreign["upload_gf_image_id_str"]], token, {}, 404, "not_found"),
+        (["x"], None, {}, 404, "not_found"),
+        (named[:1] * 2, None, {}, 400, "bad_request"),
+        (named, None, {"flows_names_lst": ["general"]}, 400, "bad_request"),
+    ):  # fmt: skip
+        answer = await start(house, urls, headers, **{**uploaded, **fields})
+        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    job, expected = await started(house, named, **uploaded)
+    async with working(house.parts):
+        now = await ended(house, job)
+        for n, one in enumerate(expected[:3]):
+            media = await house.until("ready", one["image_id_str"])
+            assert (media.id.hex, media.filename) == (named[n], f"{n}.jpg")
+            assert media.token is not None
+            assert one["thumbnail_small_relative_url_str"] == f"/{house.parts.links.sign(media.token)}/3/"
+    assert (now.state, now.progress) == ("failed_partial", {"total": 4, "done": 3, "failed": 1})
+    reasons = [image.reason for image in await images(house, job)]
+    assert reasons[:3] == [None] * 3
+    assert "Nothing has been sent" in str(reasons[3])
+    again = await start(house, named[:1], **uploaded)
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    assert (await house.standing())[1:] == (0, 3)

@@ -17,7 +17,7 @@ from chipmunk.errors import every_problem
 from chipmunk.operations.openapi import document
 from chipmunk.operations.table import OPERATIONS, Operation
 from compressor import app as write_side
-from compressor import collecting, finishing, orphans, sniff, sweep
+from compressor import completing, finishing, orphans, sniff, sweep
 from gateway.api.app import HANDLERS
 from gateway.api.routing import routes
 from gateway.authorize import Outcome
@@ -86,8 +86,8 @@ def test_labels_have_the_values_that_the_code_gives_them() -> None:
     assert told["chipmunk_jobs_total", "kind"] == kinds
     assert told["chipmunk_swept_total", "kind"] == swept
     assert told["chipmunk_decisions_total", "outcome"] == {o.value for o in Outcome} | {"unavailable"}
-    assert told["chipmunk_uploads_total", "door"] == {*write_side.DOORS, finishing.DOOR, collecting.DOOR, "precheck"}
-    assert told["chipmunk_upload_seconds", "door"] == {*write_side.DOORS, finishing.DOOR, collecting.DOOR}
+    assert told["chipmunk_uploads_total", "door"] == {*write_side.DOORS, finishing.DOOR, completing.DOOR, "precheck"}
+    assert told["chipmunk_upload_seconds", "door"] == {*write_side.DOORS, finishing.DOOR, completing.DOOR}
 
 
 def test_each_call_is_there_with_who_takes_answers_and_errors_of_its_own() -> None:
