@@ -8,46 +8,36 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from chipmunk.addresses import Allowed
-from chipmunk.backend_fields import pinned
 from chipmunk.errors import SettingsError
+from chipmunk.setting_types import (
+    Absolute,
+    ApiKey,
+    Asymmetric,
+    Efforts,
+    Folders,
+    Keys,
+    Networks,
+    OperatorKey,
+    Origins,
+    Pinned,
+    Printable,
+    Qualities,
+    Reachable,
+    WebAddress,
+    Words,
+)  # fmt: skip
 
 PREFIX = "CHIPMUNK_"
 MIB = 1024 * 1024
-ORIGIN = re.compile(
-    r"https?://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9._-]*[a-z0-9])?)(:[1-9][0-9]{0,4})?"
-)  # as browsers send it
-SHORTEST_KEY = 16  # 128 bits, were each character a random byte
 SOCKET_PATH_BOUND = 107  # what sun_path holds, on Linux
 LONGEST_SOCKET = "/tmp/pymp-xxxxxxxx/listener-xxxxxxxx"  # noqa: S108 - the longest of ours, a decoder pool's
-
-
-def _words(value: object) -> object:
-    return tuple(w.strip() for w in value.split(",") if w.strip()) if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-Folder = Annotated[str, Field(pattern="^/[^/.]")]
-Folders = Annotated[tuple[Folder, ...], BeforeValidator(_words)]
-Six = Annotated[tuple[int, int, int, int, int, int], BeforeValidator(_words)]
 
 
 class Settings(BaseModel):
@@ -55,34 +45,36 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    host: str = Field("127.0.0.1", description="Address on which nginx listens.")
+    host: Printable = Field("127.0.0.1", description="Address on which nginx listens.")
     port: int = Field(8080, ge=1, le=65535, description="Port on which nginx listens.")
-    data_dir: Path = Field(Path("var"), description="All state lives below it.")
-    api_key: str = Field("", repr=False, description="The first app's key, `cmk_…`; made at first start.")
-    operator_key: str = Field("", repr=False, description="The operator's key, `cmo_…`; made at first start.")
-    secret_keys: Words = Field(
+    data_dir: Absolute = Field(Path("var"), description="All state lives below it.")
+    api_key: ApiKey = Field("", repr=False, description="The first app's key, `cmk_…`; made at first start.")
+    operator_key: OperatorKey = Field("", repr=False, description="The operator's key, `cmo_…`; made at first start.")
+    secret_keys: Keys = Field(
         (),
         repr=False,
         description="Signing keys, newest first: the first signs, all verify; made at first start.",
     )
-    master_keys: Words = Field(
+    master_keys: Keys = Field(
         (),
         repr=False,
         description="Keys of what is kept encrypted, newest first: the first seals, all open; made at first start.",
     )
     database_url: str = Field("", repr=False, description="PostgreSQL 15 or newer; unset: an embedded one.")
     redis_url: str = Field("", repr=False, description="Redis or Valkey; unset: an embedded one.")
-    public_url: str = Field("", description="What absolute links start with; unset: `http://HOST:PORT`.")
-    trusted_proxies: Words = Field((), description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed.")
-    origins: Words = Field((), description="Origins whose pages may call the API, and where people may be sent on.")
+    public_url: WebAddress = Field("", description="What absolute links start with; unset: `http://HOST:PORT`.")
+    trusted_proxies: Networks = Field(
+        (), description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed."
+    )
+    origins: Origins = Field((), description="Origins whose pages may call the API, and where people may be sent on.")
 
-    backends: str = Field("", repr=False, description="Where everything lies, as JSON; unset: as calls say.")
-    authorizer_address: str = Field("", description="Of the authorizer: `unix:/path` or `host:port`.")
-    api_address: str = Field("", description="Of the read side's API.")
-    compressor_address: str = Field("", description="Of the write side.")
-    nginx: str = Field("", description="Path of an nginx binary; unset: the embedded one.")
+    backends: Pinned = Field("", repr=False, description="Where everything lies, as JSON; unset: as calls say.")
+    authorizer_address: Printable = Field("", description="Of the authorizer: `unix:/path` or `host:port`.")
+    api_address: Printable = Field("", description="Of the read side's API.")
+    compressor_address: Printable = Field("", description="Of the write side.")
+    nginx: Printable = Field("", description="Path of an nginx binary; unset: the embedded one.")
     nginx_workers: str = Field("auto", pattern=r"^(auto|[1-9]\d?)$", description="nginx worker processes.")
-    resolver: str = Field("", description="DNS server by which nginx finds upstreams that are host names.")
+    resolver: Printable = Field("", description="DNS server by which nginx finds upstreams that are host names.")
     user: str = Field("chipmunk", pattern=r"^[a-z_][a-z0-9_-]{0,31}$", description="Whom root becomes.")
     workers: int = Field(1, ge=1, le=64, description="Worker processes that `scripts/run` starts.")
     decoders: int = Field(0, ge=0, le=64, description="Decoding processes of each worker; 0: one a core.")
@@ -104,13 +96,13 @@ class Settings(BaseModel):
     max_frames: int = Field(300, ge=1, description="Most frames of an animation that its renditions keep.")
     decode_memory_bytes: int = Field(1536 * MIB, ge=256 * MIB, description="Memory of a decoding process.")
     decode_seconds: int = Field(60, ge=1, description="Time that decoding one file may take.")
-    rung_qualities: Six = Field((30, 50, 70, 74, 78, 82), description="WebP quality of rungs 1 to 6.")
-    rung_efforts: Six = Field((6, 6, 4, 4, 4, 4), description="WebP effort (0 to 6) of rungs 1 to 6.")
+    rung_qualities: Qualities = Field((30, 50, 70, 74, 78, 82), description="WebP quality of rungs 1 to 6.")
+    rung_efforts: Efforts = Field((6, 6, 4, 4, 4, 4), description="WebP effort (0 to 6) of rungs 1 to 6.")
     allowed_types: Words = Field(
         (),
         description="Further types that are taken, as downloads only: `application/pdf`, `video/*`, `*/*`.",
     )
-    fetch_allow: Words = Field((), description="Hosts and networks that uploads by URL may reach inside.")
+    fetch_allow: Reachable = Field((), description="Hosts and networks that uploads by URL may reach inside.")
     import_dirs: Folders = Field((), description="Folders below which the operator may have files taken in.")
     fetch_seconds: int = Field(60, ge=1, le=240, description="Time that fetching a file from a URL may take.")
     cache_max_age: int = Field(0, ge=0, le=86400, description="`max-age` of a view in a browser's cache.")
@@ -125,91 +117,15 @@ class Settings(BaseModel):
     jwt_issuer: str = Field("", description="`iss` of the JWTs that are taken; unset: none are.")
     jwt_audience: str = Field("", description="`aud` that they must hold.")
     jwt_jwks: str = Field("", description="Their public keys: a file or a URL.")
-    jwt_algorithms: Words = Field(
+    jwt_algorithms: Asymmetric = Field(
         ("RS256", "ES256", "Ed25519", "EdDSA"), description="Their algorithms, asymmetric only."
     )
-
-    @field_validator("api_key", "operator_key")
-    @classmethod
-    def _key(cls, value: str, info: ValidationInfo) -> str:
-        prefix = "cmk_" if info.field_name == "api_key" else "cmo_"
-        if value and not re.fullmatch(prefix + r"[A-Za-z0-9._~+/=-]{8,200}", value):
-            raise ValueError(f"must be {prefix} and 8 to 200 letters, digits or . _ ~ + / = -")
-        return value
-
-    @field_validator("secret_keys", "master_keys")
-    @classmethod
-    def _long_enough(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if any(len(v) < SHORTEST_KEY for v in value):
-            raise ValueError(f"each must have {SHORTEST_KEY} characters or more")
-        return value
-
-    @field_validator("backends")
-    @classmethod
-    def _backends(cls, value: str) -> str:
-        if value:
-            pinned(value)
-        return value
-
-    @field_validator("data_dir")
-    @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return Path(os.path.abspath(value))
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str(ip_network(v, strict=False)) for v in value)
-
-    @field_validator("fetch_allow")
-    @classmethod
-    def _allowed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        Allowed.parse(value)
-        return value
-
-    @field_validator("origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for v in value:
-            if not ORIGIN.fullmatch(v):
-                raise ValueError(f"{v!r} is not an origin like https://app.example.com")
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _public_url(cls, value: str) -> str:
-        if value and urlsplit(value).scheme not in ("http", "https"):
-            raise ValueError("must start with http:// or https://")
-        return value.rstrip("/")
 
     @model_validator(mode="after")
     def _whole_login(self) -> Self:
         if self.jwt_issuer and not (self.jwt_audience and self.jwt_jwks):
             raise ValueError("CHIPMUNK_JWT_ISSUER needs CHIPMUNK_JWT_AUDIENCE and CHIPMUNK_JWT_JWKS beside it")
         return self
-
-    @field_validator("jwt_algorithms")
-    @classmethod
-    def _asymmetric(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        known = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"}
-        if not set(value) <= known:
-            raise ValueError(f"only asymmetric ones: {', '.join(sorted(known))}")
-        return value
-
-    @field_validator("rung_qualities", "rung_efforts")
-    @classmethod
-    def _in_range(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        most = 100 if info.field_name == "rung_qualities" else 6
-        if not all(0 <= v <= most for v in value):
-            raise ValueError(f"six numbers from 0 to {most}, rung 1 first")
-        return value
-
-    @field_validator("host", "resolver", "authorizer_address", "api_address", "compressor_address", "nginx")
-    @classmethod
-    def _printable(cls, value: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9._:/\[\]@%+-]*", value):
-            raise ValueError("has a character that such a value cannot have")
-        return value
 
     @property
     def store_dir(self) -> Path:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from chipmunk.operations.models import Id, Name, Taken
+from chipmunk.operations.shapes import Id, Name, Taken
 
 Url = Annotated[str, StringConstraints(max_length=2048)]
 Page = Annotated[str, StringConstraints(max_length=2048, pattern=r"^(https?://[^\s\x00-\x20\x7f]+)?$")]

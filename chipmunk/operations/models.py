@@ -5,32 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-from chipmunk.backend_fields import Described
-from chipmunk.backend_fields import Role as Purpose
-from chipmunk.ids import NAME
+from chipmunk.operations.places import Placed, Placement, StoredAt
+from chipmunk.operations.shapes import (
+    LONGEST_LINK_SECONDS,
+    Audience,
+    Bytes,
+    Description,
+    Id,
+    Name,
+    Posting,
+    Role,
+    Scope,
+    Taken,
+    Visibility,
+)
 from chipmunk.sessions import LONGEST_SECONDS
-
-NAME_PATTERN = f"^{NAME.pattern}$"
-ID_PATTERN = "^[0-9a-f]{32}$"
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-Bytes = Annotated[int, Field(ge=0, le=2**62)]
-Description = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
-Audience = Annotated[str, StringConstraints(pattern=f"^(owner|anyone|user:{NAME.pattern})$")]
-Scope = Literal["view", "upload", "manage"]
-Visibility = Literal["private", "public"]
-Posting = Literal["editors", "users"]
-Role = Literal["viewer", "editor", "admin"]
-LONGEST_LINK_SECONDS = 10 * LONGEST_SECONDS
-
-
-class Taken(BaseModel):
-    """What a caller sends: no other fields, no guessing of types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class UserFields(Taken):
@@ -53,7 +44,7 @@ class User(BaseModel):
 class SessionFields(Taken):
     user: Name
     ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=3)] = ["view", "upload", "manage"]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=3)] = Field(["view", "upload", "manage"])
 
 
 class Session(BaseModel):
@@ -81,24 +72,6 @@ class Link(BaseModel):
     created_at: datetime
 
 
-class Placed(Taken):
-    """A backend and what it is to the flow: the primary serves, else a backup, else an archive."""
-
-    backend: Name
-    role: Purpose
-
-
-def _one_primary(placed: list[Placed]) -> list[Placed]:
-    if len({one.backend for one in placed}) != len(placed):
-        raise PydanticCustomError("placement", "A backend is named twice")
-    if placed and [one.role for one in placed].count("primary") != 1:
-        raise PydanticCustomError("placement", "Exactly one backend is the primary")
-    return placed
-
-
-Placement = Annotated[list[Placed], Field(max_length=16), AfterValidator(_one_primary)]
-
-
 class FlowFields(Taken):
     """What is left out stays as it is; a new flow gets the defaults."""
 
@@ -117,50 +90,6 @@ class Flow(BaseModel):
     description: str
     backends: list[Placed] = Field(description="Empty: as the operator says.")
     created_at: datetime
-
-
-class FlowBackends(Taken):
-    """Empty: as the operator says."""
-
-    backends: Placement
-
-
-class MoveFields(Taken):
-    backends: Placement | None = Field(None, description="Left out: to where the flow is to lie already.")
-
-
-class BackendFields(Described):
-    """What is left out stays as it is; a new backend gets the defaults. Which fields there are follows from the URL."""
-
-    unchecked: bool = Field(False, description="Whether to keep it without a look whether it can be used.")
-
-
-class Backend(BaseModel):
-    """Options of its scheme are there, those of others are not; secrets never are."""
-
-    id: Name
-    kind: Literal["local", "s3", "ipfs"]
-    url: str
-    region: str | None = None
-    addressing: Literal["path", "virtual"] | None = None
-    encryption: Literal["", "AES256", "aws:kms"] | None = None
-    kms_key: str | None = None
-    cors: bool | None = None
-    plain: Literal["never", "public"] | None = None
-    role: Purpose | None = Field(description="What it is to flows that name no backends.")
-    choosable: bool
-    status: Literal["ok", "down", "unknown"] = Field(description="As of `checked_at`.")
-    reason: str | None = Field(description="Why it is down.")
-    checked_at: datetime | None
-    copies: int = Field(description="Media of which it has a copy.")
-    deletions_waiting: int = Field(description="Copies that still have to go.")
-    created_at: datetime
-
-
-class StoredAt(BaseModel):
-    backend: Name
-    role: Purpose | None = Field(description="Null: it is on its way out.")
-    state: Literal["wanted", "stored", "damaged"]
 
 
 class MemberFields(Taken):

@@ -12,13 +12,13 @@ from pydantic.json_schema import models_json_schema
 from chipmunk import __version__
 from chipmunk.credentials import COOKIE
 from chipmunk.errors import Problem
-from chipmunk.operations import models
+from chipmunk.operations import models, shapes
 from chipmunk.operations.table import GROUPS, OPERATIONS, Operation
 
 Document = dict[str, Any]
 
 REF = "#/components/schemas/{model}"
-NAME: Document = {"type": "string", "pattern": models.NAME_PATTERN}
+NAME: Document = {"type": "string", "pattern": shapes.NAME_PATTERN}
 IN_PATH: dict[str, Document] = {
     "user": NAME,
     "flow": NAME,
@@ -41,8 +41,8 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
     "size": ("How many bytes it has.", {"type": "integer", "minimum": 1}),
     "method": ("How it is to be sent, where the store has both.", {"type": "string", "enum": ["put", "post"]}),
     "parts": ("1: in parts, where the store has such.", {"type": "integer", "enum": [0, 1]}),
-    "imgid": ("Which upload.", {"type": "string", "pattern": models.ID_PATTERN}),
-    "images_job_id_str": ("Which job.", {"type": "string", "pattern": models.ID_PATTERN}),
+    "imgid": ("Which upload.", {"type": "string", "pattern": shapes.ID_PATTERN}),
+    "images_job_id_str": ("Which job.", {"type": "string", "pattern": shapes.ID_PATTERN}),
     "fname": ("Which flow; none: `general`.", NAME),
     "pg_index": ("Which page, from 0 on.", {"type": "integer", "minimum": 0, "default": 0}),
     "pg_size": ("How many images a page has.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
@@ -133,7 +133,7 @@ def _security(operation: Operation) -> list[Document]:
 
 
 def _parameters(operation: Operation) -> list[Document]:
-    hexadecimal = {"type": "string", "pattern": models.ID_PATTERN}
+    hexadecimal = {"type": "string", "pattern": shapes.ID_PATTERN}
     in_path = [
         {"name": name, "in": "path", "required": True, "schema": IN_PATH.get(name, hexadecimal)}
         for name in re.findall(r"{(\w+)}", operation.path)

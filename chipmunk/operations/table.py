@@ -12,6 +12,7 @@ from chipmunk import credentials, rates
 from chipmunk import errors as e
 from chipmunk.operations import gloflow as g
 from chipmunk.operations import models as m
+from chipmunk.operations import places as p
 
 Access = Literal["anyone", "guest", "user", "app", "operator"]
 Side = Literal["api", "compressor", "nginx"]
@@ -151,8 +152,8 @@ FLOWS = (
     Operation("list_members", "GET", "/v1/flows/{flow}/members", "The members of a flow, by name", ADMIN, scope="view", answer=m.Member, a_list=True, query=PAGE),
     Operation("put_member", "PUT", "/v1/flows/{flow}/members/{user}", "Make a user a member, or change the role", ADMIN, scope="manage", also=(201,), answer=m.Member, takes=((JSON, m.MemberFields),)),
     Operation("delete_member", "DELETE", "/v1/flows/{flow}/members/{user}", "Take a member out", ADMIN, scope="manage", status=204),
-    Operation("put_flow_backends", "PUT", "/v1/flows/{flow}/backends", "Say where a flow's media lie from now on", ADMIN, scope="manage", answer=m.FlowBackends, takes=((JSON, m.FlowBackends),), problems=PLACING),
-    Operation("move_flow", "POST", "/v1/flows/{flow}/move", "Bring all media of a flow to where it is to lie", ADMIN, scope="manage", status=202, answer=m.JobStarted, takes=((JSON, m.MoveFields),), problems=(e.Conflict, *PLACING)),
+    Operation("put_flow_backends", "PUT", "/v1/flows/{flow}/backends", "Say where a flow's media lie from now on", ADMIN, scope="manage", answer=p.FlowBackends, takes=((JSON, p.FlowBackends),), problems=PLACING),
+    Operation("move_flow", "POST", "/v1/flows/{flow}/move", "Bring all media of a flow to where it is to lie", ADMIN, scope="manage", status=202, answer=m.JobStarted, takes=((JSON, p.MoveFields),), problems=(e.Conflict, *PLACING)),
 )  # fmt: skip
 JOBS = (
     Operation("get_job", "GET", "/v1/jobs/{job}", "A job's state", STARTER, scope="view", operator=True, answer=m.Job),
@@ -163,9 +164,9 @@ JOBS = (
     Operation("user_events", "GET", "/v1/events", "What happens to all that is a user's", SELF, scope="view", kind="text/event-stream", query=("user",)),
 )  # fmt: skip
 BACKENDS = (
-    Operation("put_backend", "PUT", "/v1/backends/{backend}", "Add or change a backend", OPERATOR, "operator", also=(201,), answer=m.Backend, takes=((JSON, m.BackendFields),), problems=(e.BadBackend, e.BackendInUse, e.BackendsPinned, e.Conflict)),
-    Operation("get_backend", "GET", "/v1/backends/{backend}", "A backend, and how it is", OPERATOR, "operator", answer=m.Backend),
-    Operation("list_backends", "GET", "/v1/backends", "Backends, by name", OPERATOR, "operator", answer=m.Backend, a_list=True, query=PAGE),
+    Operation("put_backend", "PUT", "/v1/backends/{backend}", "Add or change a backend", OPERATOR, "operator", also=(201,), answer=p.Backend, takes=((JSON, p.BackendFields),), problems=(e.BadBackend, e.BackendInUse, e.BackendsPinned, e.Conflict)),
+    Operation("get_backend", "GET", "/v1/backends/{backend}", "A backend, and how it is", OPERATOR, "operator", answer=p.Backend),
+    Operation("list_backends", "GET", "/v1/backends", "Backends, by name", OPERATOR, "operator", answer=p.Backend, a_list=True, query=PAGE),
     Operation("delete_backend", "DELETE", "/v1/backends/{backend}", "Take a backend on which nothing lies", OPERATOR, "operator", status=204, query=("lost",), problems=(e.BackendInUse, e.BackendsPinned)),
     Operation("scrub_backend", "POST", "/v1/backends/{backend}/scrub", "Compare a backend with what should lie there, and mend it", OPERATOR, "operator", status=202, answer=m.JobStarted, problems=(e.Conflict,)),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from chipmunk.backends import Backend
 from chipmunk.errors import BackendInUse, BadBackend, BadRequest, NotFound, Unprocessable
 from chipmunk.operations import answers
 from chipmunk.operations.answers import Answer
-from chipmunk.operations.models import BackendFields
+from chipmunk.operations.places import BackendFields
 from chipmunk.pinning import need_free
 from chipmunk.pins import DatabasePins
 from chipmunk.storage import Checking, LettingPagesIn, Missing, Store, StoreUnavailable

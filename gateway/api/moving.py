@@ -10,8 +10,8 @@ from chipmunk import backends, jobs
 from chipmunk.backends import Placed
 from chipmunk.db import Connection
 from chipmunk.flows import Flow
-from chipmunk.operations import answers, models
-from chipmunk.operations.models import FlowBackends, MoveFields
+from chipmunk.operations import answers, places
+from chipmunk.operations.places import FlowBackends, MoveFields
 from chipmunk.pinning import need_free
 from gateway.api.call import Call, put
 from gateway.api.flows import governed
@@ -40,7 +40,7 @@ async def move_flow(call: Call) -> Response:
     return put({"job": job.hex}, 202, location=f"/v1/jobs/{job.hex}")
 
 
-async def _place(call: Call, connection: Connection, flow: Flow, placed: Sequence[models.Placed]) -> None:
+async def _place(call: Call, connection: Connection, flow: Flow, placed: Sequence[places.Placed]) -> None:
     """Admins of a flow choose among what the operator lets them choose, the app among all."""
     need_free(call.parts.settings)
     said = [Placed(one.backend, one.role) for one in placed]

@@ -1,0 +1,108 @@
+"""Kinds of values that settings have, each checked where it is read. A list is words with commas between them."""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from chipmunk.addresses import Allowed
+from chipmunk.backend_fields import pinned
+
+ORIGIN = re.compile(
+    r"https?://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9._-]*[a-z0-9])?)(:[1-9][0-9]{0,4})?"
+)  # as browsers send it
+SHORTEST_KEY = 16  # 128 bits, were each character a random byte
+ASYMMETRIC = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"}
+
+
+def _words(value: object) -> object:
+    return tuple(w.strip() for w in value.split(",") if w.strip()) if isinstance(value, str) else value
+
+
+def _key(prefix: str) -> AfterValidator:
+    def checked(value: str) -> str:
+        if value and not re.fullmatch(prefix + r"[A-Za-z0-9._~+/=-]{8,200}", value):
+            raise ValueError(f"must be {prefix} and 8 to 200 letters, digits or . _ ~ + / = -")
+        return value
+
+    return AfterValidator(checked)
+
+
+def _long_enough(value: tuple[str, ...]) -> tuple[str, ...]:
+    if any(len(v) < SHORTEST_KEY for v in value):
+        raise ValueError(f"each must have {SHORTEST_KEY} characters or more")
+    return value
+
+
+def _pinned(value: str) -> str:
+    if value:
+        pinned(value)
+    return value
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(ip_network(v, strict=False)) for v in value)
+
+
+def _allowed(value: tuple[str, ...]) -> tuple[str, ...]:
+    Allowed.parse(value)
+    return value
+
+
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for v in value:
+        if not ORIGIN.fullmatch(v):
+            raise ValueError(f"{v!r} is not an origin like https://app.example.com")
+    return value
+
+
+def _web(value: str) -> str:
+    if value and urlsplit(value).scheme not in ("http", "https"):
+        raise ValueError("must start with http:// or https://")
+    return value.rstrip("/")
+
+
+def _asymmetric(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not set(value) <= ASYMMETRIC:
+        raise ValueError(f"only asymmetric ones: {', '.join(sorted(ASYMMETRIC))}")
+    return value
+
+
+def _up_to(most: int) -> AfterValidator:
+    def checked(value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(0 <= v <= most for v in value):
+            raise ValueError(f"six numbers from 0 to {most}, rung 1 first")
+        return value
+
+    return AfterValidator(checked)
+
+
+def _printable(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:/\[\]@%+-]*", value):
+        raise ValueError("has a character that such a value cannot have")
+    return value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Folder = Annotated[str, Field(pattern="^/[^/.]")]
+Folders = Annotated[tuple[Folder, ...], BeforeValidator(_words)]
+Six = Annotated[tuple[int, int, int, int, int, int], BeforeValidator(_words)]
+ApiKey = Annotated[str, _key("cmk_")]
+OperatorKey = Annotated[str, _key("cmo_")]
+Keys = Annotated[Words, AfterValidator(_long_enough)]
+Pinned = Annotated[str, AfterValidator(_pinned)]
+Absolute = Annotated[Path, AfterValidator(lambda value: Path(os.path.abspath(value)))]
+Networks = Annotated[Words, AfterValidator(_networks)]
+Reachable = Annotated[Words, AfterValidator(_allowed)]
+Origins = Annotated[Words, AfterValidator(_origins)]
+WebAddress = Annotated[str, AfterValidator(_web)]
+Asymmetric = Annotated[Words, AfterValidator(_asymmetric)]
+Qualities = Annotated[Six, _up_to(100)]
+Efforts = Annotated[Six, _up_to(6)]
+Printable = Annotated[str, AfterValidator(_printable)]
