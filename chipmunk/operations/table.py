@@ -161,7 +161,7 @@ JOBS = (
     Operation("retry_job", "POST", "/v1/jobs/{job}/retry", "Have the images that failed worked on once more", STARTER, scope="upload", operator=True, status=202, answer=m.Job, problems=(e.Conflict,)),
     Operation("list_job_images", "GET", "/v1/jobs/{job}/images", "The images of a job, in order", STARTER, scope="view", operator=True, answer=m.JobImage, a_list=True, query=PAGE),
     Operation("job_events", "GET", "/v1/jobs/{job}/events", "What happens in a job, until it ends", STARTER, scope="view", operator=True, also=(204,), kind="text/event-stream"),
-    Operation("user_events", "GET", "/v1/events", "What happens to all that is a user's", SELF, scope="view", kind="text/event-stream", query=("user",)),
+    Operation("user_events", "GET", "/v1/events", "What happens to all that is a user's", SELF, scope="view", kind="text/event-stream", query=("user",), problems=(e.NotFound,)),
 )  # fmt: skip
 BACKENDS = (
     Operation("put_backend", "PUT", "/v1/backends/{backend}", "Add or change a backend", OPERATOR, "operator", also=(201,), answer=p.Backend, takes=((JSON, p.BackendFields),), problems=(e.BadBackend, e.BackendInUse, e.BackendsPinned, e.Conflict)),
