@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import structlog
 
-from chipmunk import metrics
+from chipmunk import metrics, traces
 from chipmunk.errors import BadRequest, Problem
 
 Scope = MutableMapping[str, Any]
@@ -90,6 +90,14 @@ class Edge:
         structlog.contextvars.clear_contextvars()
         if REQUEST_ID.fullmatch(given):
             structlog.contextvars.bind_contextvars(request_id=given)
+        with traces.beginning(f"{self._service} {scope['method']}", given):
+            try:
+                await self._answered(scope, receive, send)
+            finally:
+                if name := getattr(scope.get("endpoint"), "__name__", None):
+                    traces.called(name)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
 
         async def watched(message: Message) -> None:

@@ -114,6 +114,8 @@ class Settings(BaseModel):
     cookie_same_site: Literal["lax", "none"] = Field(
         "lax", description="`none` where the app lives on another site; needs TLS."
     )
+    traces_url: WebAddress = Field("", description="An OpenTelemetry collector (OTLP over HTTP) that traces go to.")
+    traces_ratio: float = Field(1.0, ge=0, le=1, description="Share of requests that are traced.")
     jwt_issuer: str = Field("", description="`iss` of the JWTs that are taken; unset: none are.")
     jwt_audience: str = Field("", description="`aud` that they must hold.")
     jwt_jwks: str = Field("", description="Their public keys: a file or a URL.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from chipmunk import events, ids, jobs
+from chipmunk import events, ids, jobs, traces
 from chipmunk.db import Connection
 from chipmunk.errors import Conflict
 from chipmunk.jobs import COLLECT, FETCH, IMAGES, TAKE, WALK, Job
@@ -60,9 +60,10 @@ async def start(
     job = ids.new_id()
     await connection.execute(
         """
-        insert into jobs (id, app_id, user_id, kind, state, payload, started_at) values ($1, $2, $3, $4, 'running', $5, now())
+        insert into jobs (id, app_id, user_id, kind, state, payload, request_id, started_at)
+        values ($1, $2, $3, $4, 'running', $5, $6, now())
         """,
-        job, app, user, IMAGES, {**payload, "walking": walk},
+        job, app, user, IMAGES, {**payload, "walking": walk}, traces.request_id(),
     )  # fmt: skip
     await add(connection, job, images, 0)
     if walk:

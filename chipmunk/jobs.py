@@ -12,6 +12,7 @@ from uuid import UUID
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
 
+from chipmunk import traces
 from chipmunk.db import Connection
 from chipmunk.errors import Conflict, JobNotCancellable, NotFound
 from chipmunk.ids import new_id
@@ -23,7 +24,7 @@ KINDS = (LADDER, PURGE_MEDIA, PURGE_USER, COPY, MOVE, SCRUB, FETCH, COLLECT, IMA
 CANCELLABLE = frozenset({LADDER, MOVE, SCRUB, FETCH, IMAGES})
 COLUMNS = (
     "id, kind, state, app_id, media_id, user_id, attempts, reason, payload, progress, created_at, started_at, finished_at,"
-    " part_of"
+    " part_of, request_id"
 )
 KEPT_DAYS = 7
 
@@ -54,6 +55,7 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     part_of: UUID | None = None
+    request_id: str | None = None
 
 
 class _Driver(AsyncpgDriver):
@@ -87,8 +89,9 @@ async def enqueue(
     no `app`."""
     job = new_id()
     await connection.execute(
-        "insert into jobs (id, app_id, user_id, media_id, kind, payload, part_of) values ($1, $2, $3, $4, $5, $6, $7)",
-        job, app, user, media, kind, payload or {}, part_of,
+        "insert into jobs (id, app_id, user_id, media_id, kind, payload, part_of, request_id)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        job, app, user, media, kind, payload or {}, part_of, traces.request_id(),
     )  # fmt: skip
     await _enter(connection, kind, job)
     return job

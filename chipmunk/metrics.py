@@ -92,6 +92,17 @@ CLIENT_SECONDS = Metric(
 )
 RUNGS = Metric("counter", "chipmunk_rungs_total", "Renditions made, by rung.", "quality")
 RUNG_BYTES = Metric("counter", "chipmunk_rung_bytes_total", "Bytes of renditions made, by rung.", "quality")
+RUNG_SECONDS = Metric("histogram", "chipmunk_rung_seconds", "Time to encode a rendition, by rung.", "quality")
+DECODE_SECONDS = Metric(
+    "histogram",
+    "chipmunk_decode_seconds",
+    "Time of a file in a decoding process, waiting for one included.",
+    "stage",
+    "kind",
+)
+STORE_SECONDS = Metric(
+    "histogram", "chipmunk_store_seconds", "Time of a call of a store.", "backend", "operation", "outcome"
+)
 JOBS = Metric("counter", "chipmunk_jobs_total", "Attempts at jobs, by kind and outcome.", "kind", "outcome")
 JOB_SECONDS = Metric("histogram", "chipmunk_job_seconds", "Time of an attempt at a job, by kind.", "kind")
 QUOTA_REFUSALS = Metric("counter", "chipmunk_quota_refusals_total", "Uploads refused for quota, by code.", "code")

@@ -20,6 +20,7 @@ from chipmunk.reading import Readable
 from chipmunk.storage import Checking, Missing, Store, StoreUnavailable
 from chipmunk.storage.local import LocalStore
 from chipmunk.storage.opening import open_store
+from chipmunk.storage.timing import timed
 from chipmunk.vault import CannotOpen, Vault
 
 BELIEVED_SECONDS = 1.0
@@ -105,9 +106,10 @@ class Stores:
         except CannotOpen:
             raise StoreUnavailable("The settings lack the master key that its secret is sealed by.") from None
         pins = DatabasePins(self._database, backend.key)
-        return await asyncio.to_thread(  # the first of a kind imports a great deal
+        store = await asyncio.to_thread(  # the first of a kind imports a great deal
             open_store, backend.url, backend.options, secret, self.local, pins
         )
+        return store if store is self.local else timed(store, backend.id)
 
     def failed(self, key: int) -> None:
         """Has others asked first for a while."""

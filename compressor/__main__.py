@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from chipmunk import config, logs, metrics
+from chipmunk import config, logs, metrics, traces
 from chipmunk.errors import SettingsError
 from chipmunk.serving import serve
 from compressor.niceness import UPLOADS, step_back
@@ -19,6 +19,7 @@ def main() -> None:
     except SettingsError as e:
         sys.exit(str(e))
     metrics.setup(settings)
+    traces.setup(settings, "compressor")
     logs.configure(settings, "compressor")
     from compressor.app import create
 

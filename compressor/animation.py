@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from PIL import Image, ImageSequence
 
@@ -90,9 +91,10 @@ def climb(
     """Makes moving rungs."""
     made = []
     for rung, frames in zip(rungs, moving(image, rungs, square, limits), strict=True):
+        began = monotonic()
         data = _within(frames, budget.share(rung.quality), rung, limits)
         budget.took(rung.quality, len(data))
-        made.append(write(data, rung, out))
+        made.append(write(data, rung, out, monotonic() - began))
     return made
 
 

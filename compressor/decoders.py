@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as TaskTimeout
+from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 from pebble.common.types import CONSTS
 
+from chipmunk import metrics, traces
 from chipmunk.config import Settings
 from chipmunk.errors import DecodeFailed
 from compressor import tasks
@@ -25,6 +28,21 @@ from compressor.tasks import Begun
 LOOK_SECONDS = 0.5  # how often the pool looks for processes that died or take too long; answers come at once
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+@contextmanager
+def _timed(stage: str, kind: Kind) -> Iterator[None]:
+    began = monotonic()
+    try:
+        with traces.span(f"decode {stage}", kind=kind.kind, mime=kind.mime):
+            yield
+    finally:
+        metrics.DECODE_SECONDS.labels(stage, kind.kind).observe(monotonic() - began)
+
+
+def _count(made: list[RungFile]) -> None:
+    for rung in made:
+        metrics.RUNG_SECONDS.labels(str(rung.quality)).observe(rung.seconds)
 
 
 class Decoders:
@@ -59,11 +77,17 @@ class Decoders:
 
         Raises CorruptImage, TooManyPixels, or DecodeFailed where memory or time ran out or the process died.
         """
-        return await self._run(tasks.begin, path, kind, out, square, cap)
+        with _timed("first", kind):
+            begun = await self._run(tasks.begin, path, kind, out, square, cap)
+        _count(begun.rungs)
+        return begun
 
     async def finish(self, path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
         """Writes rungs 4 to 6 into `out`, together at most `cap` bytes; raises as `begin` does."""
-        return await self._run(tasks.finish, path, kind, out, square, cap)
+        with _timed("rest", kind):
+            made = await self._run(tasks.finish, path, kind, out, square, cap)
+        _count(made)
+        return made
 
     async def _run(self, task: Callable[P, R], *args: P.args, **_: P.kwargs) -> R:
         if not self._pool.active:  # broken for good, as when the process that forks the others was killed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from time import monotonic
 
 from PIL import Image
 
@@ -49,15 +50,15 @@ def climb(base: Image.Image, rungs: list[Rung], budget: Budget, out: Path, limit
 
 
 def _store(image: Image.Image, rung: Rung, budget: Budget, out: Path, limits: Limits) -> RungFile:
-    at = rung.quality - 1
+    at, began = rung.quality - 1, monotonic()
     data = within(image, budget.share(rung.quality), limits.qualities[at], limits.efforts[at])
     budget.took(rung.quality, len(data))
-    return write(data, rung, out)
+    return write(data, rung, out, monotonic() - began)
 
 
-def write(data: bytes, rung: Rung, out: Path) -> RungFile:
+def write(data: bytes, rung: Rung, out: Path, seconds: float) -> RungFile:
     """The rung's file, under its name only when it is whole. Who moves it to its place syncs it."""
     part = out / f".{rung.quality}.part"
     part.write_bytes(data)
     part.rename(out / f"{rung.quality}.webp")
-    return RungFile(rung.quality, rung.width, rung.height, len(data))
+    return RungFile(rung.quality, rung.width, rung.height, len(data), seconds)

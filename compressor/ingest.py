@@ -18,7 +18,7 @@ from uuid import UUID
 
 import asyncpg
 
-from chipmunk import backends, copies, idempotency, ids, jobs, media, metrics, quotas
+from chipmunk import backends, copies, idempotency, ids, jobs, media, metrics, quotas, traces
 from chipmunk.db import Connection
 from chipmunk.errors import EmptyFile, TooLarge, Unavailable, UnknownFlow
 from chipmunk.flows import Flow
@@ -114,8 +114,10 @@ async def _ingested(parts: Parts, upload: Upload, synced: Future[None] | None) -
         with disk():
             if synced is not None:
                 await synced
-            await parts.store.place(upload.folder, ids.folder(new.id))
-        answer = await _commit(parts, upload, hold, new, begun.has_picture, size)
+            with traces.span("place"):
+                await parts.store.place(upload.folder, ids.folder(new.id))
+        with traces.span("commit"):
+            answer = await _commit(parts, upload, hold, new, begun.has_picture, size)
         metrics.count_rungs(new.rungs)
         return Stored(answer, replayed=False)
 

@@ -21,12 +21,13 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class RungFile:
-    """A rendition that was made; `bytes` is the size of its file."""
+    """A rendition that was made; `bytes` is the size of its file, `seconds` what encoding it took."""
 
     quality: int
     width: int
     height: int
     bytes: int
+    seconds: float = 0.0
 
 
 def plan(width: int, height: int, square: bool) -> list[Rung]:

@@ -13,7 +13,7 @@ from uuid import UUID
 import redis.asyncio as aioredis
 import structlog
 
-from chipmunk import flows, jwt, links, logs, metrics
+from chipmunk import flows, jwt, links, logs, metrics, traces
 from chipmunk.asgi import Receive, Scope, Send
 from chipmunk.config import Settings
 from chipmunk.credentials import API_KEY, Authenticator, Caller, presented
@@ -127,7 +127,8 @@ class Authorizer:
 async def _guarded(answer: Awaitable[Answer], counts: Counter[tuple[str, str]]) -> Answer:
     """The answer; where PostgreSQL or anything else fails, that there is none now."""
     try:
-        return await answer
+        with traces.beginning("decide", None):
+            return await answer
     except Unavailable:
         pass
     except Exception as e:
@@ -238,5 +239,6 @@ async def _flush(counts: Counter[tuple[str, str]]) -> None:
 
 def main(settings: Settings) -> None:
     metrics.setup(settings)
+    traces.setup(settings, "authorizer")
     logs.configure(settings, "authorizer")
     serve(Process(settings), settings.address("authorizer"), http=AtOnce)

@@ -23,7 +23,7 @@ from pgqueuer.models import Job as Entry
 from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries
 
-from chipmunk import config, heartbeats, images_jobs, jobs, logs, metrics
+from chipmunk import config, heartbeats, images_jobs, jobs, logs, metrics, traces
 from chipmunk.config import Settings
 from chipmunk.db import GONE
 from chipmunk.errors import Problem, SettingsError, Unavailable
@@ -196,7 +196,11 @@ class Worker:
 
     async def _work(self, job: Job) -> bool:
         """Does the job; False where it has to run again."""
-        return await {**HERE, **AFAR}[job.kind](self._parts, job) is not False
+        with (
+            structlog.contextvars.bound_contextvars(job=job.id.hex, request_id=job.request_id),
+            traces.beginning(f"job {job.kind}", job.request_id, attempt=job.attempts),
+        ):
+            return await {**HERE, **AFAR}[job.kind](self._parts, job) is not False
 
     async def _again(self, job: Job, tries: int, error: Exception) -> str:
         if tries >= MOST_TRIES[isinstance(error, Problem) and error.status >= 500]:
@@ -253,5 +257,6 @@ def main() -> None:
     except SettingsError as e:
         sys.exit(str(e))
     metrics.setup(settings)
+    traces.setup(settings, "worker")
     logs.configure(settings, "worker")
     uvloop.run(run(settings))

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chipmunk import asgi, db, jwt, logs, metrics, stores
+from chipmunk import asgi, db, jwt, logs, metrics, stores, traces
 from chipmunk.config import Settings
 from chipmunk.credentials import Authenticator
 from chipmunk.errors import NotFound
@@ -170,5 +170,6 @@ def create(settings: Settings) -> Starlette:
 
 def main(settings: Settings) -> None:
     metrics.setup(settings)
+    traces.setup(settings, "api", "nginx")
     logs.configure(settings, "api")
     serve(create(settings), settings.address("api"))

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chipmunk import asgi, guards, metrics
+from chipmunk import asgi, guards, metrics, traces
 from chipmunk.asgi import Receive, Scope, Send
 from chipmunk.credentials import COOKIE, Caller, Presented, presented
 from chipmunk.errors import MethodNotAllowed, NotFound, Problem
@@ -56,6 +56,7 @@ class Path:
 
 async def _counted(operation: Operation, handler: Handler, request: Request) -> Response:
     status = 500
+    traces.called(operation.name)
     try:
         response = await handler(await _call(operation, request))
         status = response.status_code

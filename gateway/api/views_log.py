@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from chipmunk import metrics
+from chipmunk import metrics, traces
 
 EVERY_SECONDS = 1.0
 AFTER_FAILURE_SECONDS = 60.0
@@ -82,6 +82,8 @@ class ViewsLog:
             chunk = os.pread(file, CHUNK, at)
             whole = chunk.rfind(b"\n") + 1 or (len(chunk) if len(chunk) == CHUNK else 0)
             found += count(chunk[:whole])
+            if traces.on():
+                traces.of_nginx(chunk[:whole])
             at += whole
             if whole == 0 or at >= size:
                 break
