@@ -104,7 +104,8 @@ def ask(app: App, credential: str, path: str) -> int:
 
 
 def test_the_watch_page_asks_for_metrics_that_there_are() -> None:
-    asked = set(re.findall(r"\bchipmunk_[a-z_]+", (PAGES / "watch-it.md").read_text()))
+    pages = [PAGES / "watch-it.md", PAGES.parent / "dashboard" / "chipmunk.json"]
+    asked = set(re.findall(r"\bchipmunk_[a-z_]+", "".join(page.read_text() for page in pages)))
     known = set(TABLE) | {f"{n}_bucket" for n, (kind, *_) in TABLE.items() if kind == "histogram"}
     assert asked <= known
 
