@@ -22,6 +22,7 @@ from chipmunk import (
     flows,
     idempotency,
     jobs,
+    leftovers,
     links,
     listing,
     media,
@@ -257,9 +258,9 @@ class Scene:
             await forget.forget_expired(one)
         await jobs.forget_old(one)
         await revocations.forget_old(one)
-        await media.enqueue_purges(one)
+        await leftovers.enqueue_purges(one)
         await users.enqueue_purges(one)
         await jobs.enqueue_lost(one, timedelta(minutes=2))
         await jobs.depths(one)
-        await media.stranded(one)
-        await media.unknown(one, [self.media, new_id()])
+        await leftovers.stranded(one)
+        await leftovers.unknown(one, [self.media, new_id()])

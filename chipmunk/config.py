@@ -102,6 +102,10 @@ class Settings(BaseModel):
         (),
         description="Further types that are taken, as downloads only: `application/pdf`, `video/*`, `*/*`.",
     )
+    trash_seconds: int = Field(
+        2_592_000, ge=1, le=31_622_400, description="How long a media stays in the trash before it is purged."
+    )
+    audit_days: int = Field(365, ge=0, le=36_500, description="How long rows of the audit log are kept; 0: for good.")
     fetch_allow: Reachable = Field((), description="Hosts and networks that uploads by URL may reach inside.")
     import_dirs: Folders = Field((), description="Folders below which the operator may have files taken in.")
     fetch_seconds: int = Field(60, ge=1, le=240, description="Time that fetching a file from a URL may take.")

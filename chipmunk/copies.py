@@ -236,7 +236,8 @@ async def enqueue_unsettled(connection: Connection) -> int:
     rows = await connection.fetch(
         f"""
         select distinct m.id, m.app_id, m.owner_id from copies c join media m on m.id = c.media_id
-        where {UNSETTLED} and m.state in ('ready', 'failed') and coalesce(c.leave_at, now()) <= now() and not exists (
+        where {UNSETTLED} and coalesce(m.restores_to, m.state) in ('ready', 'failed')
+          and coalesce(c.leave_at, now()) <= now() and not exists (
             select 1 from jobs j where j.media_id = m.id and j.kind = $1 and j.state in ('queued', 'running'))
           and not exists (
             select 1 from jobs j join flow_media f on f.flow_id = (j.payload ->> 'flow')::bigint and f.media_id = m.id

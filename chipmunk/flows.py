@@ -151,16 +151,24 @@ async def postable(connection: Connection, app: int, names: Sequence[str], user:
     return named(rows, names)
 
 
-async def put_media(connection: Connection, flow: Flow, media: UUID) -> None:
-    """Adds the media; again is fine."""
-    await connection.execute(
-        "insert into flow_media (flow_id, media_id) values ($1, $2) on conflict do nothing", flow.key, media
+async def put_media(connection: Connection, flow: Flow, media: UUID) -> bool:
+    """Adds the live media, or NotFound; again is fine. Returns whether it is new there.
+
+    It stays live until the transaction ends, so that it is counted in once.
+    """
+    live = "select 1 from media where id = $1 and state not in ('deleted', 'trashed') for share"
+    if await connection.fetchval(live, media) is None:
+        raise NotFound("There is no such media.", media=media.hex)
+    new = await connection.fetchval(
+        "insert into flow_media (flow_id, media_id) values ($1, $2) on conflict do nothing returning 1", flow.key, media
     )
     await revocations.revoke(connection, f"media:{media.hex}")
+    return new is not None
 
 
 async def take_media(connection: Connection, flow: Flow, media: UUID) -> None:
     """Takes the media out, or NotFound."""
+    await connection.execute("select 1 from media where id = $1 for share", media)
     done = await connection.fetchval(
         "delete from flow_media where flow_id = $1 and media_id = $2 returning 1", flow.key, media
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from chipmunk.db import Connection
-from chipmunk.media import COLUMNS, SEEN_BY, SOURCE, Media
+from chipmunk.media import COLUMNS, LIVE, SEEN_BY, SOURCE, Media
 
 COUNTED = """
     coalesce((select media from flow_counts c where c.flow_id = f.id), 0)
@@ -39,7 +39,7 @@ async def counts(connection: Connection, app: int, viewer: int | None) -> list[H
         f"""
         with own as (
             select z.flow_id, count(*) as n from media m join flow_media z on z.media_id = m.id
-            where m.owner_id = $2 and m.state <> 'deleted' group by z.flow_id)
+            where m.owner_id = $2 and m.{LIVE} group by z.flow_id)
         select f.name, ({COUNTED})::bigint as n, true as whole from flows f
         where f.app_id = $1 and ($2::bigint is null or f.visibility = 'public' or exists (
             select from flow_members y where y.flow_id = f.id and y.user_id = $2))
@@ -101,7 +101,7 @@ async def tokens_by_name(
 ) -> dict[str, UUID]:
     """For each of these file names that there is in the flow, the token of the standing link of the newest. Of a `public`
     flow anybody's; of another the viewer's who may see them."""
-    seen = "m.state <> 'deleted' and not o.suspended and o.deleted_at is null" if public else SEEN_BY
+    seen = f"m.{LIVE} and not o.suspended and o.deleted_at is null" if public else SEEN_BY
     rows = await connection.fetch(
         f"""
         select distinct on (m.filename) m.filename, s.token from {SOURCE}

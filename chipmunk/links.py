@@ -62,7 +62,7 @@ async def grants(connection: Connection, tokens: Sequence[UUID]) -> dict[UUID, G
         from links l join media m on m.id = l.media_id join users o on o.id = m.owner_id
              cross join lateral (select array_agg(f.id) as flows, bool_or(f.visibility = 'public') as public
                                  from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id) shown
-        where l.token = any($1::uuid[]) and m.state <> 'deleted' and o.deleted_at is null
+        where l.token = any($1::uuid[]) and m.state not in ('deleted', 'trashed') and o.deleted_at is null
         """,
         tokens,
     )
@@ -110,22 +110,22 @@ async def of_media(connection: Connection, media: UUID, before: UUID | None, lim
     return [Link(*r) for r in rows]
 
 
-async def revoke(connection: Connection, app: int, link: UUID, owner: int | None) -> list[str]:
-    """Takes one link of the app's media (of `owner`, where given), or NotFound. Returns the tags to publish."""
-    token = await connection.fetchval(
+async def revoke(connection: Connection, app: int, link: UUID, owner: int | None) -> tuple[UUID, int]:
+    """Takes one link of the app's media (of `owner`, where given), or NotFound. Returns its media and that one's owner."""
+    row = await connection.fetchrow(
         """
         delete from links l using media m
         where l.id = $1 and l.audience <> 'standing' and m.id = l.media_id and m.app_id = $2 and m.state <> 'deleted'
           and ($3::bigint is null or m.owner_id = $3)
-        returning l.token
+        returning l.token, m.id, m.owner_id
         """,
         link, app, owner,
     )  # fmt: skip
-    if token is None:
+    if row is None:
         raise NotFound("There is no such link.", link=link.hex)
-    tags = [f"link:{token.hex}"]
-    await revocations.revoke(connection, *tags)
-    return tags
+    token, media, owned_by = row
+    await revocations.revoke(connection, f"link:{token.hex}")
+    return media, owned_by
 
 
 async def revoke_all(connection: Connection, media: UUID) -> list[str]:

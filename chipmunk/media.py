@@ -7,29 +7,42 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from chipmunk import jobs, quotas, revocations
+from chipmunk import audit, jobs, quotas, revocations
+from chipmunk.audit import SYSTEM, Actor
 from chipmunk.backends import LOCAL
 from chipmunk.db import Connection
-from chipmunk.errors import Forbidden, NotFound
+from chipmunk.errors import Conflict, Forbidden, NotFound
 from chipmunk.ids import new_id
 from chipmunk.signing import random_identifier
 
 Blob = bytes  # a media has a field named bytes
 
 COLUMNS = """
-    m.id, m.app_id, m.owner_id, o.name as owner, m.state, m.reason, m.kind, m.mime, m.filename, m.width, m.height,
-    m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.tags, m.origin, m.meta, m.created_at, m.job_id, s.token,
-    array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name)
+    m.id, m.app_id, m.owner_id, o.name as owner, coalesce(m.restores_to, m.state) as state, m.reason, m.kind, m.mime, m.filename,
+    m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.tags, m.origin, m.meta,
+    m.created_at, m.job_id, s.token,
+    array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name),
+    m.trashed_at, m.purge_at
 """
+# Its state from now on; of one in the trash, that which it gets back.
+BECOMES = """
+    state = case when state = 'trashed' then state else '{0}' end,
+    restores_to = case when state = 'trashed' then '{0}' end
+"""
+DELETED = "state = 'deleted', restores_to = null, trashed_at = null, purge_at = null"
+LIVE = "state not in ('deleted', 'trashed')"
 SOURCE = """
     media m join users o on o.id = m.owner_id
     left join links s on s.media_id = m.id and s.audience = 'standing'
 """
-SEEN_BY = """
-    m.app_id = $1 and m.state <> 'deleted' and o.deleted_at is null
+SEEN_BY = f"""
+    m.app_id = $1 and m.{LIVE} and o.deleted_at is null
     and ($2::bigint is null or m.owner_id = $2 or (not o.suspended and exists (
         select 1 from flow_media x join flow_members y on y.flow_id = x.flow_id
         where x.media_id = m.id and y.user_id = $2)))
+"""
+TRASHED = """
+    m.app_id = $1 and m.state = 'trashed' and o.deleted_at is null and ($2::bigint is null or m.owner_id = $2)
 """
 
 
@@ -37,7 +50,8 @@ SEEN_BY = """
 class Media:
     """A stored media. `rungs` holds `{quality, width, height, bytes}`; `token` is its standing link's.
 
-    `origin` is `{url, page}` of one that was fetched, `meta` what its uploader said of it.
+    `origin` is `{url, page}` of one that was fetched, `meta` what its uploader said of it. One that has `trashed_at` is in
+    the trash, and in that `state` again once it is restored.
     """
 
     id: UUID
@@ -64,6 +78,8 @@ class Media:
     job_id: UUID | None
     token: UUID | None
     flows: list[str]
+    trashed_at: datetime | None = None
+    purge_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +114,8 @@ def _media(row: object) -> Media:
     return Media(*row)  # type: ignore[misc]
 
 
-async def insert(connection: Connection, new: New, *, climbing: bool) -> Media:
-    """Stores the row, its standing link and its flows; where it is `climbing`, its ladder job too."""
+async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor = SYSTEM) -> Media:
+    """Stores the row, its standing link, its flows and who uploaded it; where it is `climbing`, its ladder job too."""
     job, token = None, new.token or random_identifier()
     state = "processing" if climbing else "ready"
     if climbing:
@@ -116,13 +132,19 @@ async def insert(connection: Connection, new: New, *, climbing: bool) -> Media:
             select $18, $19, id, 'standing', true from stored),
         joined as (
             insert into flow_media (flow_id, media_id)
-            select f.id, stored.id from stored, unnest($20::bigint[]) as f (id))
-        select o.name, stored.created_at, array(select name from flows where id = any($20::bigint[]) order by name)
-        from stored join users o on o.id = stored.owner_id
+            select f.id, stored.id from stored, unnest($20::bigint[]) as f (id)),
+        named as materialized (select array(select name from flows where id = any($20::bigint[]) order by name) as flows),
+        noted as (
+            insert into audit (app_id, actor, actor_id, session_id, action, user_id, media_id, request_id, changes)
+            select $2, $23, $24, $25, 'media.uploaded', $3, id, $26,
+                   jsonb_build_object('kind', $5::text, 'mime', $6::text, 'bytes', $10::bigint, 'flows', named.flows)
+            from stored, named)
+        select o.name, stored.created_at, named.flows
+        from named, stored join users o on o.id = stored.owner_id
         """,
         new.id, new.app_id, new.owner_id, state, new.kind, new.mime, new.filename, new.width, new.height, new.bytes,
         new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, job, new_id(), token,
-        list(new.flow_ids), new.origin, new.meta,
+        list(new.flow_ids), new.origin, new.meta, by.kind, by.user, by.session, audit.request_id(),
     )  # fmt: skip
     owner, created_at, flows = row
     return Media(
@@ -134,17 +156,29 @@ async def insert(connection: Connection, new: New, *, climbing: bool) -> Media:
 
 async def get(connection: Connection, app: int, media: UUID, viewer: int | None) -> Media:
     """The media, where the app's backend (`viewer` None), its owner or a member of a flow of it asks; else NotFound."""
-    row = await connection.fetchrow(f"select {COLUMNS} from {SOURCE} where {SEEN_BY} and m.id = $3", app, viewer, media)
+    return await _one(connection, f"({SEEN_BY})", app, viewer, media)
+
+
+async def kept(connection: Connection, app: int, media: UUID, viewer: int | None) -> Media:
+    """The same; of what is in the trash too, where the app's backend or its owner asks."""
+    return await _one(connection, f"(({SEEN_BY}) or ({TRASHED}))", app, viewer, media)
+
+
+async def _one(connection: Connection, seen: str, app: int, viewer: int | None, media: UUID) -> Media:
+    row = await connection.fetchrow(f"select {COLUMNS} from {SOURCE} where {seen} and m.id = $3", app, viewer, media)
     if row is None:
         raise NotFound("There is no such media.", media=media.hex)
     return _media(row)
 
 
-async def owned(connection: Connection, app: int, media: UUID, caller: int | None) -> Media:
-    """The media, where the app's backend (`caller` None) or its owner asks; Forbidden to others who see it."""
-    found = await get(connection, app, media, caller)
+async def owned(connection: Connection, app: int, media: UUID, caller: int | None, *, trashed: bool = False) -> Media:
+    """The media, where the app's backend (`caller` None) or its owner asks; Forbidden to others who see it. Conflict where
+    it is in the trash, unless one that is `trashed` will do."""
+    found = await kept(connection, app, media, caller)
     if caller is not None and found.owner_id != caller:
         raise Forbidden("Only its owner may do that to a media.", media=media.hex)
+    if found.trashed_at is not None and not trashed:
+        raise Conflict("This media is in the trash: restore it first.", media=media.hex)
     return found
 
 
@@ -178,7 +212,7 @@ async def is_public(connection: Connection, media: UUID) -> bool:
 
 
 async def lock(connection: Connection, media: UUID) -> Media | None:
-    """The live media, locked until the transaction ends; None where it is gone or going."""
+    """The media, live or in the trash, locked until the transaction ends; None where it is gone or going."""
     live = await connection.fetchval("select 1 from media where id = $1 and state <> 'deleted' for update", media)
     if live is None:
         return None
@@ -190,7 +224,7 @@ async def climbed(connection: Connection, media: Media, rungs: list[dict[str, in
     new = sum(r["bytes"] for r in rungs)
     merged = {r["quality"]: r for r in [*media.rungs, *rungs]}
     await connection.execute(
-        "update media set state = 'ready', reason = null, rungs = $2, total_bytes = total_bytes + $3 where id = $1",
+        f"update media set {BECOMES.format('ready')}, reason = null, rungs = $2, total_bytes = total_bytes + $3 where id = $1",
         media.id, [merged[q] for q in sorted(merged)], new,
     )  # fmt: skip
     await quotas.finish(connection, media.owner_id, media.id, new)
@@ -202,23 +236,24 @@ async def failed(connection: Connection, media: UUID, reason: str) -> None:
     row = await lock(connection, media)
     if row is None or row.state != "processing":
         return
-    await connection.execute("update media set state = 'failed', reason = $2 where id = $1", media, reason)
+    await connection.execute(f"update media set {BECOMES.format('failed')}, reason = $2 where id = $1", media, reason)
     await quotas.finish(connection, row.owner_id, media, 0)
     await revocations.revoke(connection, f"media:{media.hex}")
 
 
-async def delete(connection: Connection, app: int, media: UUID, owner: int | None) -> UUID:
+async def delete(connection: Connection, app: int, media: UUID, owner: int | None, by: Actor = SYSTEM) -> UUID:
     """From the commit on nobody sees the media; the job that is returned takes its bytes, everywhere."""
     done = await connection.fetchval(
-        """
-        update media set state = 'deleted'
-        where id = $1 and app_id = $2 and state <> 'deleted' and ($3::bigint is null or owner_id = $3) returning 1
+        f"""
+        update media set {DELETED}
+        where id = $1 and app_id = $2 and state <> 'deleted' and ($3::bigint is null or owner_id = $3) returning owner_id
         """,
         media, app, owner,
     )  # fmt: skip
     if done is None:
         await owned(connection, app, media, owner)
         raise NotFound("There is no such media.", media=media.hex)
+    await audit.note(connection, by, "media.deleted", app=app, user=done, media=media)
     await connection.execute("delete from links where media_id = $1", media)
     await revocations.revoke(connection, f"media:{media.hex}")
     return await jobs.enqueue(connection, jobs.PURGE_MEDIA, app=app, user=owner, media=media)
@@ -240,56 +275,16 @@ async def purge(connection: Connection, media: UUID) -> None:
 async def deleted_of(connection: Connection, owner: int, limit: int, after: UUID) -> list[UUID]:
     """Marks up to `limit` media of a deleted user as deleted too, from just above `after` on, and returns these."""
     rows = await connection.fetch(
-        """
-        with chosen as (select id from media where owner_id = $1 and id > $3 order by id limit $2),
-             gone as (delete from links where media_id in (select id from chosen))
-        update media set state = 'deleted' where id in (select id from chosen) returning id
+        f"""
+        with chosen as (select id, app_id, state from media where owner_id = $1 and id > $3 order by id limit $2),
+             gone as (delete from links where media_id in (select id from chosen)),
+             noted as (insert into audit (app_id, actor, action, user_id, media_id, changes)
+                       select app_id, 'system', 'media.deleted', $1, id, '{{"why": "user"}}'
+                       from chosen where state <> 'deleted')
+        update media set {DELETED} where id in (select id from chosen) returning id
         """,
         owner, limit, after,
     )  # fmt: skip
     if rows:
         await revocations.revoke(connection, *(f"media:{r['id'].hex}" for r in rows))
     return sorted(r["id"] for r in rows)
-
-
-async def unknown(connection: Connection, identifiers: list[UUID]) -> list[UUID]:
-    """Those of these that are no media, in whatever state, and that no upload is about to make one."""
-    rows = await connection.fetch(
-        """
-        select id from unnest($1::uuid[]) as given (id)
-        where not exists (select 1 from media m where m.id = given.id)
-          and not exists (select 1 from reservations r where r.id = given.id)
-        """,
-        identifiers,
-    )
-    return [r["id"] for r in rows]
-
-
-async def stranded(connection: Connection) -> list[tuple[UUID, int, bool]]:
-    """Media whose ladder's reservation nobody will finish: id, owner, and whether it still waits for its ladder."""
-    rows = await connection.fetch(
-        """
-        select r.media_id, r.user_id, coalesce(m.state = 'processing', false)
-        from reservations r left join media m on m.id = r.media_id left join jobs j on j.id = m.job_id
-        where r.expires_at is null
-          and (m.id is null or m.state <> 'processing' or j.id is null or j.state not in ('queued', 'running'))
-        limit 1000
-        """
-    )
-    return [(r[0], r[1], r[2]) for r in rows]
-
-
-async def enqueue_purges(connection: Connection) -> int:
-    """Makes jobs for deleted media that none will purge, and returns how many."""
-    rows = await connection.fetch(
-        """
-        select m.id, m.app_id, m.owner_id from media m join users o on o.id = m.owner_id
-        where m.state = 'deleted' and o.deleted_at is null and not exists (
-            select 1 from jobs j where j.media_id = m.id and j.kind = $1 and j.state in ('queued', 'running'))
-        limit 1000
-        """,
-        jobs.PURGE_MEDIA,
-    )
-    for row in rows:
-        await jobs.enqueue(connection, jobs.PURGE_MEDIA, app=row["app_id"], user=row["owner_id"], media=row["id"])
-    return len(rows)

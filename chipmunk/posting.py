@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chipmunk import flows
+from chipmunk.audit import APP, Actor
 from chipmunk.db import Connection
 from chipmunk.errors import Forbidden, Unauthorized, UnknownUser
 from chipmunk.flows import Flow
@@ -14,11 +15,13 @@ from chipmunk.signing import digest
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """An app, the row of its user and flows in the order of their naming. `user` is None while nobody is named."""
+    """An app, the row of its user and flows in the order of their naming. `user` is None while nobody is named; `by` is
+    who posts."""
 
     app: int
     user: int | None
     flows: list[Flow]
+    by: Actor = APP
 
 
 async def by_key(connection: Connection, key: str, user: str, names: Sequence[str]) -> Posting:

@@ -49,20 +49,20 @@ class Readable:
 
 
 async def is_live(connection: Connection, media: UUID) -> bool:
-    """Whether the media is still there."""
+    """Whether the media is still there, and not in the trash."""
     found: bool = await connection.fetchval(
-        "select exists (select from media where id = $1 and state <> 'deleted')", media
+        "select exists (select from media where id = $1 and state not in ('deleted', 'trashed'))", media
     )
     return found
 
 
 async def find(connection: Connection, media: UUID) -> Readable | None:
-    """The media, unless it is gone or going. One without copies lies on the local volume alone."""
+    """The media, unless it is gone or going or in the trash. One without copies lies on the local volume alone."""
     rows = await connection.fetch(
         """
         select m.state, m.mime, m.rungs, c.backend_id, c.objects, c.cid
         from media m left join copies c on c.media_id = m.id and c.state = 'stored'
-        where m.id = $1 and m.state <> 'deleted'
+        where m.id = $1 and m.state not in ('deleted', 'trashed')
         order by c.backend_id = coalesce(m.home, $2) desc, c.role = 'primary' desc nulls last,
                  c.role = 'backup' desc nulls last, c.role nulls last, c.backend_id
         """,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from chipmunk import credentials, revocations
+from chipmunk import audit, credentials, revocations
+from chipmunk.audit import Actor
 from chipmunk.db import Connection
 from chipmunk.ids import new_id
 from chipmunk.signing import Seal, digest, random_identifier
@@ -49,7 +50,8 @@ async def create(connection: Connection, seal: Seal, user: int, ttl: timedelta, 
 
 
 async def enter(connection: Connection, seal: Seal, entrance: str) -> tuple[str, datetime] | None:
-    """Uses an entrance up: a token of its own for the browser and when it expires; None where it opens nothing."""
+    """Uses an entrance up: a token of its own for the browser and when it expires; None where it opens nothing. The log
+    says that the session's user did it."""
     if seal.open(entrance) is None:
         return None
     row = await connection.fetchrow(
@@ -57,7 +59,7 @@ async def enter(connection: Connection, seal: Seal, entrance: str) -> tuple[str,
         delete from entrances e using sessions s join users u on u.id = s.user_id
         where e.hash = $1 and s.id = e.session_id and e.expires_at > now() and s.expires_at > now()
           and not u.suspended and u.deleted_at is null
-        returning s.id, s.expires_at
+        returning s.id, s.expires_at, u.id as user, u.app_id
         """,
         digest(entrance),
     )
@@ -65,22 +67,26 @@ async def enter(connection: Connection, seal: Seal, entrance: str) -> tuple[str,
         return None
     token = _token(seal)
     await connection.execute("insert into session_tokens (hash, session_id) values ($1, $2)", digest(token), row["id"])
+    user, entered = row["user"], {"session": row["id"].hex}
+    await audit.note(
+        connection, Actor("user", user, row["id"]), "session.entered", app=row["app_id"], user=user, changes=entered
+    )
     return token, row["expires_at"]
 
 
-async def delete(connection: Connection, app: int, session: UUID, user: int | None) -> bool:
-    """Ends the app's session (of `user` only, where given). False where there is none."""
-    done = await connection.fetchval(
+async def delete(connection: Connection, app: int, session: UUID, user: int | None) -> int | None:
+    """Ends the app's session (of `user` only, where given). Returns the row of its user; None where there is none."""
+    owner: int | None = await connection.fetchval(
         """
         delete from sessions s using users u
         where s.id = $1 and u.id = s.user_id and u.app_id = $2 and ($3::bigint is null or u.id = $3)
-        returning 1
+        returning u.id
         """,
         session, app, user,
     )  # fmt: skip
-    if done:
+    if owner is not None:
         await revocations.revoke(connection, f"session:{session.hex}")
-    return done is not None
+    return owner
 
 
 async def delete_all(connection: Connection, user: int) -> None:

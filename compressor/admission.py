@@ -7,7 +7,7 @@ from uuid import UUID
 
 from starlette.requests import Request
 
-from chipmunk import asgi, flows, guards, idempotency, posting, quotas
+from chipmunk import asgi, audit, flows, guards, idempotency, posting, quotas
 from chipmunk.credentials import API_KEY, Caller, Scope
 from chipmunk.errors import (
     BadRequest,
@@ -49,9 +49,8 @@ async def admit(parts: Parts, asking: Asking, counting: Counting | None = None) 
     if caller.kind == "user" and user not in (None, caller.user):
         raise Forbidden("A session uploads for its own user only.", user=user)
     async with parts.database.connection() as connection:
-        return Posting(
-            caller.app_id, caller.user_id, await flows.postable(connection, caller.app_id, names, caller.user_id)
-        )
+        open_to_them = await flows.postable(connection, caller.app_id, names, caller.user_id)
+    return Posting(caller.app_id, caller.user_id, open_to_them, audit.by(caller))
 
 
 async def recognized(parts: Parts, request: Request, scope: Scope | None = None) -> Caller:

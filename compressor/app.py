@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import asgi, heartbeats, ids, media, metrics, quotas, revocations
+from chipmunk import asgi, audit, heartbeats, ids, media, metrics, quotas, revocations
 from chipmunk.config import Settings
 from chipmunk.errors import (
     BadRequest,
@@ -130,6 +130,7 @@ async def _upload(parts: Parts, asked: Asking, folder: Path, length: int, ticket
         app=admitted.app,
         user=admitted.user,
         flows=admitted.flows,
+        by=admitted.by,
         filename=filenames.clean(asked.fields.filename),
         ticket=ticket,
         held=None if checked is None else checked.held,
@@ -156,7 +157,7 @@ async def delete(request: Request) -> Response:
     if identifier is None:
         raise NotFound("There is no such media.")
     async with parts.database.transaction() as connection:
-        job = await media.delete(connection, caller.app_id, identifier, caller.user_id)
+        job = await media.delete(connection, caller.app_id, identifier, caller.user_id, audit.by(caller))
     await revocations.publish(parts.redis, f"media:{identifier.hex}")
     await purge.now(parts, identifier, job)
     return Response(status_code=204, headers={"cache-control": "no-store"})

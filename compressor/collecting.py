@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from uuid import UUID, uuid4
 
-from chipmunk import images_jobs, jobs, metrics, posting, presigned, quotas
+from chipmunk import audit, images_jobs, jobs, metrics, posting, presigned, quotas
 from chipmunk.db import Connection
 from chipmunk.errors import NotFound, Problem
 from chipmunk.jobs import Job
@@ -85,6 +85,7 @@ async def _collected(parts: Parts, job: Job, upload: Upload, holder: UUID) -> No
             app=upload.app_id,
             user=upload.user_id,
             flows=flows,
+            by=audit.beginner(upload.user_id, by_app=upload.by_app),
             filename=upload.filename,
             ticket=upload.id,
             held=held,

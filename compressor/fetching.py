@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from chipmunk import images_jobs, jobs, posting, quotas
+from chipmunk import audit, images_jobs, jobs, posting, quotas
 from chipmunk.db import Connection
 from chipmunk.jobs import Job
 from compressor.attempts import Ended, attempt
@@ -47,6 +47,7 @@ async def _fetched(parts: Parts, job: Job, identifier: UUID, user: int, holder: 
             app=job.app_id or 0,
             user=user,
             flows=flows,
+            by=audit.beginner(user, by_app=given["by_app"]),
             filename=None,
             ticket=identifier,
             held=held,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from uuid import UUID
 
-from chipmunk import metrics, posting, quotas, uploads
+from chipmunk import audit, metrics, posting, quotas, uploads
 from chipmunk.db import Connection
 from chipmunk.errors import Locked, NotFound, Problem, Unavailable
 from chipmunk.flows import Flow
@@ -97,6 +97,7 @@ async def _ingest(parts: Parts, lease: Lease) -> None:
             app=upload.app_id,
             user=upload.user_id,
             flows=found,
+            by=audit.beginner(upload.user_id, by_app=upload.by_app),
             filename=upload.filename,
             ticket=upload.id,
             held=None,

@@ -11,8 +11,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import apps, asgi, bodies, flows, ids, images_jobs, jobs, presigned, quotas, users
+from chipmunk import apps, asgi, audit, bodies, flows, ids, images_jobs, jobs, presigned, quotas, users
+from chipmunk.audit import Actor
 from chipmunk.credentials import API_KEY
+from chipmunk.db import Connection
 from chipmunk.errors import BadRequest, Conflict, Mismatch, NotFound, NotInstalled, TooManyUploads, UnknownUser
 from chipmunk.images_jobs import New
 from chipmunk.operations.gloflow import AddImage, StartJob
@@ -70,6 +72,7 @@ async def _started(parts: Parts, posting: Posting, user: int, body: AddImage, by
         if await jobs.unfinished(connection, jobs.FETCH, user) >= MOST_WAITING:
             raise TooManyUploads("Too many files are still to be fetched for this user; wait until some are.")
         job = await jobs.enqueue(connection, jobs.FETCH, app=posting.app, user=user, media=media, payload=payload)
+        await _noted(connection, posting.by, posting.app, user, job, jobs.FETCH)
     return {
         "images_job_id_str": job.hex,
         "running_job_id_str": job.hex,
@@ -117,6 +120,7 @@ async def _collect(request: Request, parts: Parts, body: StartJob) -> Response:
         job = await images_jobs.start(
             connection, app=caller.app_id, user=found[0].user_id, payload={"uploads": True}, images=images
         )
+        await _noted(connection, audit.by(caller), caller.app_id, found[0].user_id, job)
     told = {"running_job_id_str": job.hex, "job_expected_outputs_lst": [_expected(parts, image) for image in images]}
     return JSONResponse(told, headers={"cache-control": "no-store"})
 
@@ -137,6 +141,7 @@ async def _import(request: Request, parts: Parts, body: StartJob) -> Response:
         found = await flows.postable(connection, app, names, None)
         payload = {"flows": [flow.id for flow in found], "by_app": True, "folder": str(folder)}
         job = await images_jobs.start(connection, app=app, user=owner, payload=payload, images=[], walk=True)
+        await _noted(connection, audit.OPERATOR, app, owner, job)
     told = {"running_job_id_str": job.hex, "job_expected_outputs_lst": []}
     return JSONResponse(told, headers={"cache-control": "no-store"})
 
@@ -149,7 +154,13 @@ async def _begun(parts: Parts, posting: Posting, user: int, images: list[New], b
             raise TooManyUploads(
                 "Too many images are still to be worked on for this user; wait until some are.", limit=MOST_IN_JOBS
             )
-        return await images_jobs.start(connection, app=posting.app, user=user, payload=payload, images=images)
+        job = await images_jobs.start(connection, app=posting.app, user=user, payload=payload, images=images)
+        await _noted(connection, posting.by, posting.app, user, job)
+    return job
+
+
+async def _noted(connection: Connection, by: Actor, app: int, user: int, job: UUID, kind: str = jobs.IMAGES) -> None:
+    await audit.note(connection, by, "job.started", app=app, user=user, changes={"job": job.hex, "kind": kind})
 
 
 def _expected(parts: Parts, image: New) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-from chipmunk import images_jobs, jobs, posting, quotas
+from chipmunk import audit, images_jobs, jobs, posting, quotas
 from chipmunk.config import Settings
 from chipmunk.db import Connection
 from chipmunk.errors import EmptyFile, NotFound, TooLarge, Unavailable, Unprocessable
@@ -110,6 +110,7 @@ async def _taken(parts: Parts, job: Job, identifier: UUID, user: int, holder: UU
             app=job.app_id or 0,
             user=user,
             flows=flows,
+            by=audit.OPERATOR,
             filename=filenames.clean(given["url"].rpartition("/")[2]),
             ticket=identifier,
             held=held,

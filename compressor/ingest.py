@@ -19,6 +19,7 @@ from uuid import UUID
 import asyncpg
 
 from chipmunk import backends, copies, idempotency, ids, jobs, media, metrics, quotas, traces
+from chipmunk.audit import Actor
 from chipmunk.db import Connection
 from chipmunk.errors import EmptyFile, TooLarge, Unavailable, UnknownFlow
 from chipmunk.flows import Flow
@@ -38,9 +39,9 @@ LARGE_BYTES = 1024 * 1024
 class Upload:
     """A body that has arrived, as the file `0` of a folder of its own, and all that was said about it.
 
-    `held` is what its ticket has reserved, where that is known without asking; `fingerprint` what makes it the same
-    under its key, where that was said before it came. `origin`, `meta` and `token` are the media's; `also` is done in
-    the transaction that makes it one.
+    `by` is who sends it, `held` what its ticket has reserved, where that is known without asking; `fingerprint` what
+    makes it the same under its key, where that was said before it came. `origin`, `meta` and `token` are the media's;
+    `also` is done in the transaction that makes it one.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Upload:
     app: int
     user: int
     flows: list[Flow]
+    by: Actor
     filename: str | None
     ticket: UUID | None
     held: int | None
@@ -177,7 +179,8 @@ async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, clim
         async with parts.database.transaction() as connection:
             if not await quotas.settle(connection, upload.user, new.id, new.total_bytes, kept, 1):
                 raise Unavailable("The upload lost its place; send it again.")
-            answer = answers.media(await media.insert(connection, new, climbing=climbing), parts.links)
+            stored = await media.insert(connection, new, climbing=climbing, by=upload.by)
+            answer = answers.media(stored, parts.links)
             if elsewhere and await _placed(parts, connection, new) and not climbing:
                 await jobs.enqueue(connection, jobs.COPY, app=new.app_id, user=new.owner_id, media=new.id)
             if upload.also is not None:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from chipmunk import ids, media, metrics
+from chipmunk import ids, leftovers, metrics
 from compressor.inbox import disk
 from compressor.parts import Parts
 
@@ -54,7 +54,7 @@ class Orphans:
     async def _orphaned(self, folders: list[Path]) -> dict[UUID, Path]:
         named = {identifier: f for f in folders if (identifier := ids.parse_id(f.name)) is not None}
         async with self._parts.database.connection() as connection:
-            unknown = await media.unknown(connection, list(named))
+            unknown = await leftovers.unknown(connection, list(named))
         return {i: named[i] for i in unknown if await asyncio.to_thread(_age, named[i]) >= self._least_age}
 
     async def _judge(self) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from chipmunk import (
+    audit,
     backends,
     copies,
     events,
@@ -21,14 +22,15 @@ from chipmunk import (
     idempotency,
     images_jobs,
     jobs,
+    leftovers,
     library,
     links,
-    media,
     media_keys,
     metrics,
     quotas,
     revocations,
     sessions,
+    trash,
     users,
 )
 from chipmunk.db import Connection
@@ -123,11 +125,14 @@ class Sweeper:
             _count("reservations", await quotas.release_expired(connection))
             for step in forget:
                 await step(connection)
+            await audit.forget_old(connection, self._parts.settings.audit_days)
 
     async def _jobs(self) -> None:
         """Jobs that should run and that no entry of the queue's will start."""
         async with self._parts.database.transaction() as connection:
-            _count("purges", await media.enqueue_purges(connection) + await users.enqueue_purges(connection))
+            _count("trash", await trash.purge_due(connection))
+        async with self._parts.database.transaction() as connection:
+            _count("purges", await leftovers.enqueue_purges(connection) + await users.enqueue_purges(connection))
         async with self._parts.database.transaction() as connection:
             _count("copies", await copies.enqueue_unsettled(connection))
         async with self._parts.database.transaction() as connection:
@@ -160,7 +165,7 @@ class Sweeper:
 
     async def _stranded(self) -> None:
         async with self._parts.database.connection() as connection:
-            found = await media.stranded(connection)
+            found = await leftovers.stranded(connection)
         for identifier, owner, processing in found:
             async with self._parts.database.transaction() as connection:
                 if processing:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from chipmunk.audit import Entry
 from chipmunk.backend_fields import OPTIONS
 from chipmunk.backends import LOCAL, Backend, Placed
 from chipmunk.copies import Copy
@@ -22,7 +23,7 @@ from chipmunk.users import User
 
 Answer = dict[str, Any]
 
-OWNERS_OWN = ("reason", "total_bytes", "sha256", "origin", "meta", "job")
+OWNERS_OWN = ("reason", "total_bytes", "sha256", "origin", "meta", "job", "trashed_at", "purge_at")
 
 
 def when(moment: datetime | None) -> str | None:
@@ -69,6 +70,8 @@ def media(found: Media, links: Seal) -> Answer:
         "url": None if found.token is None else f"/{links.sign(found.token)}/",
         "created_at": when(found.created_at),
         "job": hexed(found.job_id),
+        "trashed_at": when(found.trashed_at),
+        "purge_at": when(found.purge_at),
     }
 
 
@@ -99,6 +102,27 @@ def link(found: Link, links: Seal) -> Answer:
         "original": found.original,
         "expires_at": when(found.expires_at),
         "created_at": when(found.created_at),
+    }
+
+
+def entry(found: Entry, viewer: int | None) -> Answer:
+    """A row of the audit log; another user who acted has no name to a user, the `viewer`."""
+    told = viewer is None or viewer == found.by
+    return {
+        "id": str(found.id),
+        "at": when(found.at),
+        "action": found.action,
+        "actor": {
+            "kind": found.actor,
+            "user": found.by_name if told else None,
+            "session": hexed(found.session) if told else None,
+        },
+        "user": found.user,
+        "media": hexed(found.media),
+        "link": hexed(found.link),
+        "flow": found.flow,
+        "request": found.request,
+        "changes": found.changes,
     }
 
 

@@ -146,6 +146,8 @@ class Media(BaseModel):
     url: str | None = Field(description="`/<signed id>/` of the standing link; a quality and a slash follow.")
     created_at: datetime
     job: Id | None = Field(None, description="What makes the renditions. For the app and the owner.")
+    trashed_at: datetime | None = Field(None, description="Since when it is in the trash. For the app and the owner.")
+    purge_at: datetime | None = Field(None, description="When it will be purged from there. For the app and the owner.")
     stored: list[StoredAt] | None = Field(
         None, description="Where it lies or is to lie. For the app and the owner, of one media, in no list."
     )

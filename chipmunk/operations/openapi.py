@@ -33,6 +33,11 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
     "limit": ("How many, at most.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
     "user": ("Whose.", NAME),
     "flow": ("Which flow; an upload may name several.", NAME),
+    "trashed": (
+        "`true`: what is in the trash, of the app or of the calling user.",
+        {"type": "string", "enum": ["true", "false"], "default": "false"},
+    ),
+    "media": ("Which media; it need not be there any more.", {"type": "string", "pattern": shapes.ID_PATTERN}),
     "filename": ("What people call the file.", {"type": "string"}),
     "imgf": ("The format: `jpeg`, `png`, `gif`, `webp`, …", {"type": "string"}),
     "imgn": ("What people call it.", {"type": "string"}),

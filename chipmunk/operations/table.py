@@ -13,6 +13,7 @@ from chipmunk import errors as e
 from chipmunk.operations import gloflow as g
 from chipmunk.operations import models as m
 from chipmunk.operations import places as p
+from chipmunk.operations import trail as t
 
 Access = Literal["anyone", "guest", "user", "app", "operator"]
 Side = Literal["api", "compressor", "nginx"]
@@ -94,9 +95,11 @@ SESSIONS = (
 MEDIA = (
     Operation("upload", "POST", "/v1/media", "Upload a file in a form or in JSON", "app, user", scope="upload", status=201, answer=m.Media, takes=(("multipart/form-data", m.Form), (JSON, m.Upload)), query=TO, problems=(*UPLOAD, e.UrlRefused, e.FetchFailed), side="compressor", counts="uploads"),
     Operation("upload_raw", "PUT", "/v1/media", "Upload a file as the body", "app, user", scope="upload", status=201, answer=m.Media, takes=(("*/*", None),), query=TO, problems=UPLOAD, side="compressor", counts="uploads"),
-    Operation("list_media", "GET", "/v1/media", "Media, newest first", SEEN, scope="view", answer=m.Media, a_list=True, query=("user", "flow", *PAGE), problems=(e.NotFound,)),
+    Operation("list_media", "GET", "/v1/media", "Media, newest first", SEEN, scope="view", answer=m.Media, a_list=True, query=("user", "flow", "trashed", *PAGE), problems=(e.NotFound,)),
     Operation("get_media", "GET", "/v1/media/{media}", "A media", SEEN, scope="view", answer=m.Media),
     Operation("delete_media", "DELETE", "/v1/media/{media}", "Delete a media, every byte of it", OWN, scope="manage", status=204, side="compressor"),
+    Operation("trash_media", "POST", "/v1/media/{media}/trash", "Put a media into the trash", OWN, scope="manage", answer=m.Media),
+    Operation("restore_media", "POST", "/v1/media/{media}/restore", "Have a media back from the trash", OWN, scope="manage", answer=m.Media),
     Operation("view", "GET", "/{id}/{quality}/", "The bytes: the original at quality 0, WebP at 1 to 6", "whom the link is for", "user", scope="view", kind="*/*", side="nginx"),
 )  # fmt: skip
 RESUMABLE: tuple[type[e.Problem], ...] = (e.Locked, e.OtherVersion)
@@ -133,7 +136,7 @@ IMAGES = (
     Operation("send_direct", "PUT", "/v1/images/direct/{token}", "Send the bytes of one, where this service takes them in", "whoever has the URL", "anyone", takes=(("*/*", None),), problems=(e.Forbidden, e.LengthRequired, e.EmptyFile, e.Mismatch, e.Conflict, e.Locked, e.QuotaExceeded, e.Busy, e.DiskFull), side="compressor"),
 )  # fmt: skip
 LINKS = (
-    Operation("create_link", "POST", "/v1/media/{media}/links", "Make a link", OWN, scope="manage", status=201, answer=m.Link, takes=((JSON, m.LinkFields),), problems=(e.UnknownUser,)),
+    Operation("create_link", "POST", "/v1/media/{media}/links", "Make a link", OWN, scope="manage", status=201, answer=m.Link, takes=((JSON, m.LinkFields),), problems=(e.UnknownUser, e.Conflict)),
     Operation("list_links", "GET", "/v1/media/{media}/links", "The links of a media, newest first", OWN, scope="view", answer=m.Link, a_list=True, query=PAGE),
     Operation("delete_links", "DELETE", "/v1/media/{media}/links", "Revoke all links; the standing one gets a new address", OWN, scope="manage", status=204),
     Operation("delete_link", "DELETE", "/v1/links/{link}", "Revoke a link", OWN, scope="manage", status=204),
@@ -147,7 +150,7 @@ FLOWS = (
     Operation("flow_json_feed", "GET", "/v1/flows/{flow}/feed.json", "A public flow as a JSON feed", "anyone", "anyone", kind="application/feed+json", query=PAGE, problems=(e.NotFound,)),
     Operation("flow_atom_feed", "GET", "/v1/flows/{flow}/feed.atom", "A public flow as an Atom feed", "anyone", "anyone", kind="application/atom+xml", query=PAGE, problems=(e.NotFound,)),
     Operation("list_flow_media", "GET", "/v1/flows/{flow}/media", "The media in a flow, newest first", "app, members", scope="view", answer=m.Media, a_list=True, query=PAGE),
-    Operation("put_flow_media", "PUT", "/v1/flows/{flow}/media/{media}", "Add a media to a flow", "app; the media's owner where they may post", scope="manage", status=204),
+    Operation("put_flow_media", "PUT", "/v1/flows/{flow}/media/{media}", "Add a media to a flow", "app; the media's owner where they may post", scope="manage", status=204, problems=(e.Conflict,)),
     Operation("delete_flow_media", "DELETE", "/v1/flows/{flow}/media/{media}", "Take a media out of a flow", "app; the media's owner; the flow's editors and admins", scope="manage", status=204),
     Operation("list_members", "GET", "/v1/flows/{flow}/members", "The members of a flow, by name", ADMIN, scope="view", answer=m.Member, a_list=True, query=PAGE),
     Operation("put_member", "PUT", "/v1/flows/{flow}/members/{user}", "Make a user a member, or change the role", ADMIN, scope="manage", also=(201,), answer=m.Member, takes=((JSON, m.MemberFields),)),
@@ -170,6 +173,9 @@ BACKENDS = (
     Operation("delete_backend", "DELETE", "/v1/backends/{backend}", "Take a backend on which nothing lies", OPERATOR, "operator", status=204, query=("lost",), problems=(e.BackendInUse, e.BackendsPinned)),
     Operation("scrub_backend", "POST", "/v1/backends/{backend}/scrub", "Compare a backend with what should lie there, and mend it", OPERATOR, "operator", status=202, answer=m.JobStarted, problems=(e.Conflict,)),
 )  # fmt: skip
+AUDIT = (
+    Operation("list_audit", "GET", "/v1/audit", "What was done, newest first", "operator, app; a user of what was done by them or to what is theirs", scope="manage", operator=True, answer=t.AuditEntry, a_list=True, query=("user", "media", *PAGE), problems=(e.NotFound,)),
+)  # fmt: skip
 SERVICE = (
     Operation("healthz", "GET", "/healthz", "Whether everything behind this address can do its work", "anyone", "anyone", answer=m.Health),
     Operation("livez", "GET", "/livez", "Whether the process answers", "anyone", "anyone", kind="text/plain"),
@@ -180,6 +186,6 @@ SERVICE = (
 
 GROUPS: dict[str, tuple[Operation, ...]] = {
     "users": USERS, "sessions": SESSIONS, "media": MEDIA, "uploads": UPLOADS, "images": IMAGES, "links": LINKS, "flows": FLOWS, "backends": BACKENDS, "jobs": JOBS,
-    "service": SERVICE,
+    "audit": AUDIT, "service": SERVICE,
 }  # fmt: skip
 OPERATIONS: tuple[Operation, ...] = tuple(o for group in GROUPS.values() for o in group)

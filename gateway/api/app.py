@@ -22,6 +22,7 @@ from chipmunk.rates import Limiter
 from chipmunk.serving import serve
 from chipmunk.signing import Seal
 from gateway.api import (
+    audit,
     backends,
     documents,
     enter,
@@ -59,6 +60,8 @@ HANDLERS: dict[str, Handler] = {
     "enter": enter.enter,
     "list_media": media.list_media,
     "get_media": media.get_media,
+    "trash_media": media.trash_media,
+    "restore_media": media.restore_media,
     "create_link": links.create_link,
     "list_links": links.list_links,
     "delete_links": links.delete_links,
@@ -87,6 +90,7 @@ HANDLERS: dict[str, Handler] = {
     "cancel_job": jobs.cancel_job,
     "retry_job": jobs.retry_job,
     "list_job_images": jobs.list_job_images,
+    "list_audit": audit.list_audit,
     "all_flows": library.all_flows,
     "browser_page": library.browser_page,
     "images_exist": library.images_exist,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from chipmunk import backends, jobs
 from chipmunk.backend_fields import LOCAL_URL, SECRETS, Settled, settled
 from chipmunk.backends import Backend
-from chipmunk.errors import BackendInUse, BadBackend, BadRequest, NotFound, Unprocessable
+from chipmunk.errors import BackendInUse, BadBackend, NotFound, Unprocessable
 from chipmunk.operations import answers
 from chipmunk.operations.answers import Answer
 from chipmunk.operations.places import BackendFields
@@ -39,6 +39,8 @@ async def put_backend(call: Call) -> Response:
     await _look_at(call, name, wanted, before, checked=checked)
     async with call.changing() as connection:
         found, new = await backends.put(connection, call.parts.stores.vault, name, wanted)
+        changes = {"backend": name, "fields": sorted(body.model_fields_set)}
+        await call.note(connection, "backend.made" if new else "backend.changed", changes=changes)
         await backends.need_primary(connection)
         if checked:
             await backends.note_health(connection, found.key, None)
@@ -106,20 +108,20 @@ async def list_backends(call: Call) -> Response:
 
 async def delete_backend(call: Call) -> Response:
     """One that is `lost` is forgotten with what lies elsewhere too; what does not keeps it."""
-    name, lost = call.name("backend"), call.query("lost")
+    name, lost = call.name("backend"), call.flag("lost")
     need_free(call.parts.settings)
-    if lost not in (None, "true", "false"):
-        raise BadRequest("The parameter lost is true or false.")
     left = 0
-    if lost == "true":
+    if lost:
         async with call.changing() as connection:
             left = await backends.give_up(connection, name)
+            await call.note(connection, "backend.changed", changes={"backend": name, "fields": ["lost"]})
     if left:
         raise BackendInUse(
             "Media have no copy elsewhere: delete them, or have the backend back.", backend=name, media=left
         )
     async with call.changing() as connection:
         await backends.delete(connection, name)
+        await call.note(connection, "backend.deleted", changes={"backend": name, "lost": lost})
     return nothing()
 
 
@@ -128,4 +130,5 @@ async def scrub_backend(call: Call) -> Response:
     async with call.changing() as connection:
         found = await backends.get(connection, name, lock=True)
         job = await jobs.enqueue_once(connection, jobs.SCRUB, app=None, payload={"backend": found.key})
+        await call.note(connection, "backend.scrubbed", changes={"backend": name, "job": job.hex})
     return put({"job": job.hex}, 202, location=f"/v1/jobs/{job.hex}")

@@ -17,7 +17,7 @@ import asyncpg
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from chipmunk import ids, revocations
+from chipmunk import audit, ids, revocations
 from chipmunk.config import Settings
 from chipmunk.credentials import Authenticator, Caller
 from chipmunk.db import Connection, Database
@@ -108,6 +108,10 @@ class Call:
         except asyncpg.DeadlockDetectedError:
             raise Unavailable() from None
 
+    async def note(self, connection: Connection, action: str, **about: Any) -> None:
+        """Adds to the audit log, in the transaction that does it, what the caller does; see `audit.note`."""
+        await audit.note(connection, audit.by(self.known), action, app=self.within, **about)
+
     def name(self, what: str) -> str:
         """A user's or flow's name in the path; one that cannot be is BadRequest where it might be made, else NotFound."""
         text = self.request.path_params[what]
@@ -137,6 +141,13 @@ class Call:
         except ValueError:
             raise BadRequest("The query is malformed.") from None
 
+    def flag(self, name: str) -> bool:
+        """A parameter that is true or false; one that is not there is false."""
+        text = self.query(name)
+        if text not in (None, "true", "false"):
+            raise BadRequest(f"The parameter {name} is true or false.")
+        return text == "true"
+
     def limit(self) -> int:
         text = self.query("limit") or str(DEFAULT_LIMIT)
         if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= LARGEST_LIMIT:
@@ -156,6 +167,13 @@ class Call:
         if text and not re.fullmatch("[0-9]{1,9}", text):
             raise BadCursor()
         return int(text) if text else -1
+
+    def before_number(self) -> int | None:
+        """The number that the page before ended with; None on the first page."""
+        text = self._cursor("row")
+        if text and not re.fullmatch("[1-9][0-9]{0,17}", text):
+            raise BadCursor()
+        return int(text) if text else None
 
     def before_id(self) -> UUID | None:
         """The id that the page before ended with; None on the first page."""

@@ -26,6 +26,9 @@ async def put_flow(call: Call) -> Response:
         need_free(call.parts.settings)
     async with call.changing() as connection:
         flow, new = await flows.put(connection, call.app, name, **fields)
+        given = body.model_dump(exclude_unset=True)
+        changes = given | ({"description": "given"} if "description" in given else {})
+        await call.note(connection, "flow.made" if new else "flow.changed", flow=name, changes=changes)
         if placing:
             await backends.place_flow(connection, flow.key, [Placed(p.backend, p.role) for p in body.backends])
         placed = await backends.of_flows(connection, [flow.key])
@@ -52,6 +55,7 @@ async def delete_flow(call: Call) -> Response:
     name = call.name("flow")
     async with call.changing() as connection:
         await flows.delete(connection, call.app, name)
+        await call.note(connection, "flow.deleted", flow=name)
     return nothing()
 
 
@@ -70,8 +74,9 @@ async def put_flow_media(call: Call) -> Response:
         flow, role = await entered(call, connection, name)
         if flow.posting != "users" and role not in EDITING:
             raise unknown(name) if role is None else Forbidden("A viewer may not post to this flow.", flow=name)
-        await media.owned(connection, call.app, identifier, call.key)
-        await flows.put_media(connection, flow, identifier)
+        found = await media.owned(connection, call.app, identifier, call.key)
+        if await flows.put_media(connection, flow, identifier):
+            await call.note(connection, "flow.media_added", user=found.owner_id, media=identifier, flow=name)
     return nothing()
 
 
@@ -80,7 +85,7 @@ async def delete_flow_media(call: Call) -> Response:
     async with call.changing() as connection:
         flow, role = await entered(call, connection, name)
         try:
-            found = await media.get(connection, call.app, identifier, call.key)
+            found = await media.kept(connection, call.app, identifier, call.key)
         except NotFound:
             if role is None:
                 raise unknown(name) from None
@@ -90,6 +95,7 @@ async def delete_flow_media(call: Call) -> Response:
         if role not in EDITING and found.owner_id != call.key:
             raise unknown(name) if role is None else Forbidden("A viewer may only take out their own.", flow=name)
         await flows.take_media(connection, flow, identifier)
+        await call.note(connection, "flow.media_removed", user=found.owner_id, media=identifier, flow=name)
     return nothing()
 
 

@@ -80,7 +80,7 @@ async def upload_metrics(call: Call) -> Response:
     async with call.reading() as connection:
         upload = await uploads.find(connection, identifier)
         if upload is None or upload.app_id != call.app or call.key not in (None, upload.user_id):
-            await media.owned(connection, call.app, identifier, call.key)
+            await media.owned(connection, call.app, identifier, call.key, trashed=True)
     for stage, seconds in (
         ("all", body.upload_client_duration_sec_f),
         ("transfer", body.upload_client_transfer_duration_sec_f),

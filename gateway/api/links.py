@@ -9,6 +9,7 @@ from starlette.responses import Response
 from chipmunk import links, media, users
 from chipmunk.errors import NotFound, UnknownUser
 from chipmunk.operations import answers
+from chipmunk.operations.answers import when
 from chipmunk.operations.models import LinkFields
 from gateway.api.call import Call, listed, nothing, put
 
@@ -20,19 +21,21 @@ async def create_link(call: Call) -> Response:
     original = audience != "anyone" if body.original is None else body.original
     ttl = None if body.ttl_seconds is None else timedelta(seconds=body.ttl_seconds)
     async with call.changing() as connection:
-        await media.owned(connection, call.app, identifier, call.key)
+        found = await media.owned(connection, call.app, identifier, call.key)
         try:
             user = (await users.get(connection, call.app, name)).key if name else None
         except NotFound:
             raise UnknownUser(user=name) from None
         link = await links.create(connection, identifier, audience=audience, user=user, original=original, ttl=ttl)
+        changes = {"audience": link.audience, "original": original, "expires_at": when(link.expires_at)}
+        await call.note(connection, "link.made", user=found.owner_id, media=identifier, link=link.id, changes=changes)
     return put(answers.link(link, call.parts.links), 201)
 
 
 async def list_links(call: Call) -> Response:
     identifier, limit, before = call.id("media"), call.limit(), call.before_id()
     async with call.reading() as connection:
-        await media.owned(connection, call.app, identifier, call.key)
+        await media.owned(connection, call.app, identifier, call.key, trashed=True)
         found = await links.of_media(connection, identifier, before, limit + 1)
     return listed(found, limit, lambda k: answers.link(k, call.parts.links), "id", lambda k: k.id.hex)
 
@@ -40,12 +43,15 @@ async def list_links(call: Call) -> Response:
 async def delete_links(call: Call) -> Response:
     identifier = call.id("media")
     async with call.changing() as connection:
-        await media.owned(connection, call.app, identifier, call.key)
+        found = await media.owned(connection, call.app, identifier, call.key, trashed=True)
         await links.revoke_all(connection, identifier)
+        await call.note(connection, "link.revoked", user=found.owner_id, media=identifier, changes={"all": True})
     return nothing()
 
 
 async def delete_link(call: Call) -> Response:
     async with call.changing() as connection:
-        await links.revoke(connection, call.app, call.id("link"), call.key)
+        link = call.id("link")
+        identifier, owner = await links.revoke(connection, call.app, link, call.key)
+        await call.note(connection, "link.revoked", user=owner, media=identifier, link=link)
     return nothing()

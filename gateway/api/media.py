@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from datetime import timedelta
 
 from starlette.responses import Response
 
-from chipmunk import backends, copies, flows, ids, listing, media, users
+from chipmunk import audit, backends, copies, flows, ids, listing, media, trash, users
 from chipmunk.db import Connection
-from chipmunk.errors import NotFound
+from chipmunk.errors import BadRequest, NotFound
 from chipmunk.media import Media
 from chipmunk.operations import answers
 from chipmunk.operations.answers import Answer
@@ -18,7 +19,7 @@ from gateway.api.call import Call, listed, put
 async def get_media(call: Call) -> Response:
     identifier = call.id("media")
     async with call.reading() as connection:
-        found = await media.get(connection, call.app, identifier, call.key)
+        found = await media.kept(connection, call.app, identifier, call.key)
         answer = shown(call, found, await flows_of(call, connection))
         if call.key in (None, found.owner_id):
             known = {b.key: b for b in await backends.every(connection)}
@@ -28,7 +29,9 @@ async def get_media(call: Call) -> Response:
 
 async def list_media(call: Call) -> Response:
     """The app hears of an unknown user or flow; a user gets what they may see of it, which may be nothing."""
-    owner, flow = _named(call, "user"), _named(call, "flow")
+    owner, flow, trashed = _named(call, "user"), _named(call, "flow"), call.flag("trashed")
+    if trashed and flow is not None:
+        raise BadRequest("The trash is paged by user, not by flow.")
     async with call.reading() as connection:
         try:
             owner_key = None if owner is None else (await users.get(connection, call.app, owner)).key
@@ -37,6 +40,8 @@ async def list_media(call: Call) -> Response:
             if call.key is None:
                 raise
             return put({"items": [], "next": None})
+        if trashed:
+            return await trash_page(call, connection, owner_key)
         return await page(call, connection, owner_key, flow_key)
 
 
@@ -51,6 +56,29 @@ async def page(call: Call, connection: Connection, owner: int | None, flow: int 
     found = await listing.page(connection, call.app, call.key, owner=owner, flow=flow, before=before, limit=limit + 1)
     told = await flows_of(call, connection)
     return listed(found, limit, lambda m: shown(call, m, told), "id", lambda m: m.id.hex)
+
+
+async def trash_page(call: Call, connection: Connection, owner: int | None) -> Response:
+    """A page of the trash: the app's, or the calling user's own."""
+    limit, before = call.limit(), call.before_id()
+    if call.key is not None and owner not in (None, call.key):
+        return put({"items": [], "next": None})
+    found = await trash.page(connection, call.app, call.key or owner, before, limit + 1)
+    return listed(found, limit, lambda m: answers.media(m, call.parts.links), "id", lambda m: m.id.hex)
+
+
+async def trash_media(call: Call) -> Response:
+    identifier, life = call.id("media"), timedelta(seconds=call.parts.settings.trash_seconds)
+    async with call.changing() as connection:
+        found = await trash.put(connection, call.app, identifier, call.key, life, audit.by(call.known))
+    return put(answers.media(found, call.parts.links))
+
+
+async def restore_media(call: Call) -> Response:
+    identifier = call.id("media")
+    async with call.changing() as connection:
+        found = await trash.restore(connection, call.app, identifier, call.key, audit.by(call.known))
+    return put(answers.media(found, call.parts.links))
 
 
 async def flows_of(call: Call, connection: Connection) -> frozenset[str]:

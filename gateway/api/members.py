@@ -25,6 +25,7 @@ async def put_member(call: Call) -> Response:
         flow = await governed(call, connection, name)
         member = await users.get(connection, call.app, user)
         new = await flows.put_member(connection, flow, member.key, body.role)
+        await call.note(connection, "member.set", user=member.key, flow=name, changes={"role": body.role})
     return put({"user": user, "role": body.role}, 201 if new else 200)
 
 
@@ -34,4 +35,5 @@ async def delete_member(call: Call) -> Response:
         flow = await governed(call, connection, name)
         member = await users.get(connection, call.app, user)
         await flows.take_member(connection, flow, member.key)
+        await call.note(connection, "member.removed", user=member.key, flow=name)
     return nothing()

@@ -24,6 +24,7 @@ async def put_flow_backends(call: Call) -> Response:
     async with call.changing() as connection:
         flow = await governed(call, connection, name)
         await _place(call, connection, flow, body.backends)
+        await call.note(connection, "flow.changed", flow=name, changes=body.model_dump())
         placed = await backends.of_flows(connection, [flow.key])
     return put({"backends": answers.placed(placed.get(flow.key, ()))})
 
@@ -37,6 +38,8 @@ async def move_flow(call: Call) -> Response:
             await _place(call, connection, flow, body.backends)
         await backends.lock_flow(connection, flow.key)
         job = await jobs.enqueue_once(connection, jobs.MOVE, app=call.app, user=call.key, payload={"flow": flow.key})
+        changes = {"job": job.hex, **body.model_dump(exclude_none=True)}
+        await call.note(connection, "flow.moved", flow=name, changes=changes)
     return put({"job": job.hex}, 202, location=f"/v1/jobs/{job.hex}")
 
 

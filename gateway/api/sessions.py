@@ -25,6 +25,8 @@ async def create_session(call: Call) -> Response:
     async with call.changing() as connection:
         user = await _user(connection, call.app, body.user)
         opened = await sessions.create(connection, parts.sessions, user.key, ttl, scopes)
+        changes = {"session": opened.id.hex, "scopes": scopes, "expires_at": when(opened.expires_at)}
+        await call.note(connection, "session.made", user=user.key, changes=changes)
     answer = {
         "id": opened.id.hex,
         "token": opened.token,
@@ -50,8 +52,10 @@ async def delete_session(call: Call) -> Response:
     if caller.session_id != session:
         caller.need("manage")
     async with call.changing() as connection:
-        if not await sessions.delete(connection, call.app, session, call.key):
+        user = await sessions.delete(connection, call.app, session, call.key)
+        if user is None:
             raise NotFound("There is no such session.", session=session.hex)
+        await call.note(connection, "session.ended", user=user, changes={"session": session.hex})
     return nothing(**_forgetting(call, caller.session_id == session))
 
 
@@ -61,6 +65,7 @@ async def delete_sessions(call: Call) -> Response:
     async with call.changing() as connection:
         user = await users.get(connection, call.app, name)
         await sessions.delete_all(connection, user.key)
+        await call.note(connection, "session.ended", user=user.key, changes={"all": True})
     return nothing(**_forgetting(call, own=call.user is not None))
 
 

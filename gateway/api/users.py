@@ -17,6 +17,8 @@ async def put_user(call: Call) -> Response:
     quota = body.quota_bytes if "quota_bytes" in given else call.parts.settings.default_quota_bytes
     async with call.changing() as connection:
         user, new, _ = await users.put(connection, call.app, name, quota=quota, suspended=body.suspended, given=given)
+        done = "user.made" if new else "user.changed"
+        await call.note(connection, done, user=user.key, changes=body.model_dump(exclude_unset=True))
     return put(answers.user(user), 201 if new else 200)
 
 
@@ -37,5 +39,6 @@ async def list_users(call: Call) -> Response:
 async def delete_user(call: Call) -> Response:
     name = call.name("user")
     async with call.changing() as connection:
-        _, job = await users.delete(connection, call.app, name)
+        user, job = await users.delete(connection, call.app, name)
+        await call.note(connection, "user.deleted", user=user.key, changes={"job": job.hex})
     return put({"job": job.hex}, 202, location=f"/v1/jobs/{job.hex}")

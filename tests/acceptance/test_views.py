@@ -241,6 +241,7 @@ def expect(answer: httpx.Response, *statuses: int) -> None:
 
 REVOCATIONS: dict[str, Revoke] = {
     "media": lambda app, owner, flow, media: expect(app.http.delete(f"/v1/media/{media['id']}"), 204),
+    "trash": lambda app, owner, flow, media: expect(app.http.post(f"/v1/media/{media['id']}/trash"), 200),
     "links": lambda app, owner, flow, media: expect(app.http.delete(f"/v1/media/{media['id']}/links"), 204),
     "sessions": lambda app, owner, flow, media: expect(app.http.delete(f"/v1/users/{owner}/sessions"), 204),
     "suspension": lambda app, owner, flow, media: expect(

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from chipmunk import events, idempotency, images_jobs, jobs, library, links, media, quotas, sessions, users
+from chipmunk import events, idempotency, images_jobs, jobs, leftovers, library, links, quotas, sessions, trash, users
 from chipmunk.db import Connection
 
 GROWING = {"media", "links", "flow_media", "users", "sessions", "session_tokens", "idempotency_keys", "events", "jobs"}
@@ -16,14 +16,15 @@ SWEEPS = (
     links.forget_expired,
     sessions.forget_expired,
     idempotency.forget_expired,
-    media.enqueue_purges,
-    media.stranded,
+    leftovers.enqueue_purges,
+    leftovers.stranded,
     users.enqueue_purges,
     quotas.release_expired,
     events.forget_old,
     images_jobs.go_on_with_all,
     jobs.forget_old,
     library.sum_up,
+    trash.purge_due,
 )
 
 

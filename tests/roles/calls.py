@@ -92,6 +92,12 @@ def _init(stage: Stage) -> str:
     return f"/v1/images/upload_init?imgf=jpeg&imgn=a.jpg&f={stage.flow}&ct=app&user={stage.owner}"
 
 
+def _trashed(stage: Stage) -> str:
+    path = f"/v1/media/{stage.stored()['id']}"
+    stage.answer("POST", f"{path}/trash")
+    return f"{path}/restore"
+
+
 def _link(stage: Stage) -> str:
     return f"/v1/links/{stage.link()['id']}"
 
@@ -110,6 +116,8 @@ CALLS: dict[str, Made] = {
     "list_media": of("GET", lambda s: f"/v1/media?user={s.owner}"),
     "get_media": of("GET", media()),
     "delete_media": of("DELETE", some_media()),
+    "trash_media": of("POST", some_media("/trash")),
+    "restore_media": of("POST", _trashed),
     "view": of("GET", lambda s: f"{s.media['url']}1/"),
     "tus_options": of("OPTIONS", "/v1/uploads/"),
     "create_upload": _create_upload,
@@ -152,6 +160,7 @@ CALLS: dict[str, Made] = {
     "delete_member": of("DELETE", _member),
     "put_flow_backends": of("PUT", flow("/backends"), lambda s: {"backends": []}),
     "move_flow": of("POST", lambda s: f"/v1/flows/{s.shared_flow()}/move", empty),
+    "list_audit": of("GET", lambda s: f"/v1/audit?user={s.owner}"),
     "get_job": of("GET", lambda s: f"/v1/jobs/{s.failed}"),
     "cancel_job": of("DELETE", lambda s: f"/v1/jobs/{s.images_job('/slow.jpg')}"),
     "retry_job": of("POST", lambda s: f"/v1/jobs/{s.ended_job('/none.jpg')}/retry"),
