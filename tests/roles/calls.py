@@ -162,7 +162,7 @@ CALLS: dict[str, Made] = {
     "move_flow": of("POST", lambda s: f"/v1/flows/{s.shared_flow()}/move", empty),
     "list_audit": of("GET", lambda s: f"/v1/audit?user={s.owner}"),
     "get_job": of("GET", lambda s: f"/v1/jobs/{s.failed}"),
-    "cancel_job": of("DELETE", lambda s: f"/v1/jobs/{s.images_job('/slow.jpg')}"),
+    "cancel_job": of("DELETE", lambda s: f"/v1/jobs/{s.slow_job()}"),
     "retry_job": of("POST", lambda s: f"/v1/jobs/{s.ended_job('/none.jpg')}/retry"),
     "list_job_images": of("GET", lambda s: f"/v1/jobs/{s.failed}/images"),
     "job_events": of("GET", lambda s: f"/v1/jobs/{s.failed}/events"),

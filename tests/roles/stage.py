@@ -36,6 +36,7 @@ class Call:
 class Stage:
     def __init__(self, app: App, site: Site) -> None:
         self.app, self.site, self.stranger = app, site, app.anonymous()
+        self.slow: list[str] = []
         self.owner = app.user()
         self.users = {"other user": app.user(), "owner": self.owner, **{role: app.user() for role in MEMBERS}}
         self.flow = self.shared_flow()
@@ -66,7 +67,10 @@ class Stage:
         self.stranger.cookies.clear()  # of who entered
         sent = {"json": call.json, "content": call.content, "headers": headers}
         with self.stranger.stream(call.method, call.path, **sent) as answer:
-            return answer.status_code
+            status = answer.status_code
+        while self.slow:  # or it would keep others from being fetched
+            self.app.http.delete(f"/v1/jobs/{self.slow.pop()}")
+        return status
 
     def answer(self, method: str, path: str, **sent: Any) -> Any:
         """The app's own call, which has to succeed."""
@@ -117,6 +121,11 @@ class Stage:
         """A job of the owner's with an image of that path."""
         body = {"job_type_str": "process_extern_images", "imgs_urls_str": [self.site.url(path)], "user": self.owner}
         return str(self.answer("POST", "/images/jobs/start", json=body)["running_job_id_str"])
+
+    def slow_job(self) -> str:
+        """A job that is at it until the call is over."""
+        self.slow.append(self.images_job("/slow.jpg"))
+        return self.slow[-1]
 
     def ended_job(self, path: str) -> str:
         job = self.images_job(path)
