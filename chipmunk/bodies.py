@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,6 +13,8 @@ from chipmunk.errors import BadRequest, TooLarge, Unprocessable, Unsupported
 
 LARGEST = 64 * 1024
 LONGEST_FIELD = 64
+MOST_FORM_FIELDS = 64
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -21,8 +24,19 @@ async def read(
     """The body, of so many bytes at most, in this shape; none at all is an empty object."""
     data = await _read(chunks, headers.get("content-length", "0"), most)
     if data:
-        _need_json(headers)
+        _need(JSON, headers)
     return shaped(parse(data) if data else {}, shape)
+
+
+async def form(chunks: AsyncIterator[bytes], headers: Mapping[str, str], shape: type[Model]) -> Model:
+    """The body of a form without files in this shape; a field that was left empty is not there."""
+    _need(FORM, headers)
+    data = await _read(chunks, headers.get("content-length", "0"), LARGEST)
+    try:
+        pairs = parse_qsl(data.decode("ascii"), max_num_fields=MOST_FORM_FIELDS, errors="strict")
+        return shaped(_once(pairs), shape)
+    except ValueError:
+        raise BadRequest("The form is malformed, or names a field twice.") from None
 
 
 def parse(data: bytes) -> Any:
@@ -43,11 +57,15 @@ def shaped(value: Any, shape: type[Model]) -> Model:
         raise Unprocessable(f"{first['msg']}.", field=field) from None
 
 
-def _need_json(headers: Mapping[str, str]) -> None:
+def is_form(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-type", "").lower().partition(";")[0].strip() == FORM
+
+
+def _need(wanted: str, headers: Mapping[str, str]) -> None:
     kind, _, parameter = headers.get("content-type", "").lower().partition(";")
     charset = parameter.replace(" ", "").replace('"', "")
-    if kind.strip() != "application/json" or charset not in ("", "charset=utf-8"):
-        raise Unsupported("This call takes application/json in UTF-8.")
+    if kind.strip() != wanted or charset not in ("", "charset=utf-8"):
+        raise Unsupported(f"This call takes {wanted} in UTF-8.")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Unsupported("This call takes no compressed bodies.")
 
@@ -63,7 +81,7 @@ async def _read(chunks: AsyncIterator[bytes], length: str, most: int) -> bytes:
     return bytes(data)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a member is named twice")

@@ -92,6 +92,9 @@ class Settings(BaseModel):
     user_uploads_per_minute: int = Field(600, ge=0, le=1_000_000, description="Uploads a minute of a user.")
     key_calls_per_minute: int = Field(0, ge=0, le=1_000_000, description="Calls a minute of a key; 0: no limit.")
     key_uploads_per_minute: int = Field(0, ge=0, le=1_000_000, description="Uploads a minute of an API key.")
+    passwords_per_minute: int = Field(
+        10, ge=0, le=1_000_000, description="Wrong passwords a minute of a link, and of an address; 0: no limit."
+    )
     max_pixels: int = Field(50_000_000, ge=1, description="Most pixels of a picture that is decoded.")
     max_frames: int = Field(300, ge=1, description="Most frames of an animation that its renditions keep.")
     decode_memory_bytes: int = Field(1536 * MIB, ge=256 * MIB, description="Memory of a decoding process.")

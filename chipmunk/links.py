@@ -17,7 +17,10 @@ from chipmunk.signing import random_identifier
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """`id` is a handle that opens nothing; `user` is set where the audience is one user."""
+    """`id` is a handle that opens nothing; `user` is set where the audience is one user.
+
+    The audience `openers` is anyone who opens it first (`openings`); `views` is how often that was done.
+    """
 
     id: UUID
     token: UUID
@@ -27,6 +30,9 @@ class Link:
     original: bool
     expires_at: datetime | None
     created_at: datetime
+    password: bool
+    max_views: int | None
+    views: int | None
 
 
 class Grant(NamedTuple):
@@ -82,16 +88,24 @@ async def create(
     user: int | None,
     original: bool,
     ttl: timedelta | None,
+    password: str | None = None,
+    max_views: int | None = None,
 ) -> Link:
-    """Makes a link to the media. `audience` is owner, user (then `user` is whose) or anyone."""
+    """Makes a link to the media. `audience` is owner, user (then `user` is whose) or anyone.
+
+    One for anyone that has a password (its hash is what comes here) or a number of views has to be opened first.
+    """
+    if audience == "anyone" and (password is not None or max_views is not None):
+        audience = "openers"
     row = await connection.fetchrow(
         """
-        insert into links (id, token, media_id, audience, user_id, original, expires_at)
-        values ($1, $2, $3, $4, $5, $6, now() + $7::interval)
+        insert into links (id, token, media_id, audience, user_id, original, expires_at, password, max_views, views)
+        values ($1, $2, $3, $4, $5, $6, now() + $7::interval, $8, $9, $10)
         returning id, token, media_id, audience, (select name from users where id = user_id), original, expires_at,
-                  created_at
+                  created_at, password is not null, max_views, views
         """,
-        new_id(), random_identifier(), media, audience, user, original, ttl,
+        new_id(), random_identifier(), media, audience, user, original, ttl, password, max_views,
+        0 if audience == "openers" else None,
     )  # fmt: skip
     return Link(*row)
 
@@ -100,7 +114,8 @@ async def of_media(connection: Connection, media: UUID, before: UUID | None, lim
     """The media's links but its standing one, newest first, from just below `before` on; expired ones until swept."""
     rows = await connection.fetch(
         """
-        select l.id, l.token, l.media_id, l.audience, u.name, l.original, l.expires_at, l.created_at
+        select l.id, l.token, l.media_id, l.audience, u.name, l.original, l.expires_at, l.created_at,
+               l.password is not null, l.max_views, l.views
         from links l left join users u on u.id = l.user_id
         where l.media_id = $1 and l.audience <> 'standing' and ($2::uuid is null or l.id < $2)
         order by l.id desc limit $3

@@ -29,30 +29,35 @@ REST_SECONDS = 1.0  # after which a Redis that did not answer is asked again
 log = structlog.get_logger()
 
 # KEYS are buckets; for each ARGV has what one costs and what fits in, in microseconds. Answers what each then owes,
-# negative where the call is refused. A clock that was set back costs a window at most.
+# negative where the call is refused. What costs less than nothing is given back. A clock that was set back costs a window.
 TAKE = """
 local time, answer = redis.call('TIME'), {}
 local now = time[1] * 1000000 + time[2]
 for i, key in ipairs(KEYS) do
   local cost, most = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
   local owed = math.min(math.max(tonumber(redis.call('GET', key) or now) - now, 0), most)
-  if owed + cost > most then
+  local after = math.max(owed + cost, 0)
+  if after > most then
     answer[i] = -owed
+  elseif after == 0 then
+    answer[i] = 0
+    redis.call('DEL', key)
   else
-    answer[i] = owed + cost
-    redis.call('SET', key, string.format('%.0f', now + owed + cost), 'PX', math.ceil((owed + cost) / 1000))
+    answer[i] = after
+    redis.call('SET', key, string.format('%.0f', now + after), 'PX', math.ceil(after / 1000))
   end
 end
 return answer
 """
 
-Class = Literal["calls", "uploads"]
-Kind = Literal["user", "key", "operator"]
+Class = Literal["calls", "uploads", "passwords"]
+Kind = Literal["user", "key", "operator", "link", "address"]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose bucket it is: a user with all sessions and JWTs, or a key with all that it does for users."""
+    """Whose bucket it is: a user with all sessions and JWTs, a key with all that it does for users; of passwords a link
+    with all who try it, or an address with all that it tries."""
 
     kind: Kind
     name: str
@@ -116,12 +121,14 @@ def limits(settings: Settings) -> dict[tuple[Kind, Class], Limit]:
         ("key", "calls"): keys,
         ("key", "uploads"): settings.key_uploads_per_minute,
         ("operator", "calls"): keys,
+        ("link", "passwords"): settings.passwords_per_minute,
+        ("address", "passwords"): settings.passwords_per_minute,
     }
     return {which: Limit(which[1], quota) for which, quota in given.items() if quota}
 
 
 Answer = asyncio.Future[Standing | None]
-Question = tuple[str, Limit, Answer]
+Question = tuple[str, Limit, int, Answer]
 
 
 class Limiter:
@@ -145,7 +152,11 @@ class Limiter:
     def counting(self, scope: asgi.Scope, what: Class) -> Counting:
         return Counting(self, scope, what)
 
-    def ask(self, whose: Subject, what: Class) -> Answer | None:
+    def give_back(self, whose: Subject, what: Class) -> None:
+        """Puts back what was taken for something that turned out not to count."""
+        self.ask(whose, what, -1)
+
+    def ask(self, whose: Subject, what: Class, times: int = 1) -> Answer | None:
         """Takes one out of a bucket; None where no limit applies or none can be told."""
         limit = self._limits.get((whose.kind, what))
         if limit is None:
@@ -154,7 +165,7 @@ class Limiter:
             metrics.UNCOUNTED.inc()
             return None
         answer: Answer = asyncio.get_running_loop().create_future()
-        self._waiting.append((f"chipmunk:rate:{what}:{whose.kind}:{whose.name}", limit, answer))
+        self._waiting.append((f"chipmunk:rate:{what}:{whose.kind}:{whose.name}", limit, times * limit.cost, answer))
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask_all())
         return answer
@@ -166,7 +177,7 @@ class Limiter:
     async def _ask_all(self) -> None:
         while self._waiting:
             asked, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-            for (_, _, answer), standing in zip(asked, await self._standings(asked), strict=True):
+            for (_, _, _, answer), standing in zip(asked, await self._standings(asked), strict=True):
                 if not answer.done():  # who asked has gone
                     answer.set_result(standing)
         self._asking = None
@@ -178,8 +189,8 @@ class Limiter:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 owed = await self._take(
-                    keys=[key for key, _, _ in asked],
-                    args=[number for _, limit, _ in asked for number in (limit.cost, limit.most)],
+                    keys=[key for key, _, _, _ in asked],
+                    args=[number for _, limit, cost, _ in asked for number in (cost, limit.most)],
                 )
         except Exception as e:  # whatever it is, it must not become an error of a call
             if not self._failing:
@@ -190,7 +201,7 @@ class Limiter:
         if self._failing:
             log.info("rate limits hold again")
         self._failing = False
-        return [Standing(limit, abs(n), n > 0) for (_, limit, _), n in zip(asked, owed, strict=True)]
+        return [Standing(limit, abs(n), n > 0) for (_, limit, _, _), n in zip(asked, owed, strict=True)]
 
 
 class Counting:

@@ -32,6 +32,11 @@ def is_public(grant: Grant, now: float) -> bool:
     return grant.audience == "anyone" or (grant.audience == "standing" and grant.public)
 
 
+def is_opened(grant: Grant, now: float) -> bool:
+    """Whether whoever has opened this link may use it, whatever credential comes along."""
+    return grant.audience == "openers" and not grant.owner_suspended and not _expired(grant, now)
+
+
 def decide(viewer: Viewer | None, grant: Grant | None, now: float) -> Outcome:
     """The decision, in the order of the contract: public links, then the credential, then this viewer's sight.
 

@@ -20,11 +20,12 @@ from chipmunk.credentials import API_KEY, Authenticator, Caller, presented
 from chipmunk.db import Database, connect
 from chipmunk.errors import Unavailable
 from chipmunk.heartbeats import beating
+from chipmunk.openings import Openings
 from chipmunk.revocations import Outbox, recent
 from chipmunk.serving import serve
 from chipmunk.signing import Seal, digest
 from gateway.at_once import AtOnce
-from gateway.authorize import Outcome, Viewer, decide, is_public
+from gateway.authorize import Outcome, Viewer, decide, is_opened, is_public
 from gateway.gathering import Gathering
 from gateway.kept import Kept
 from gateway.memory import Fact, Memory, Tags
@@ -46,6 +47,7 @@ class Authorizer:
     def __init__(self, settings: Settings, database: Database, tags: Tags) -> None:
         self._database = database
         self._links = Seal(settings.secret_keys, "link")
+        self._openings = Openings(settings.secret_keys)
         self._authenticator = Authenticator(settings, Seal(settings.secret_keys, "session"), jwt.verifier(settings))
         self._grants: Memory[Known | None] = Memory(tags, GRANTS, time.monotonic)
         self._unknown: Gathering[UUID, Known] = Gathering(self._known)
@@ -68,6 +70,9 @@ class Authorizer:
         """The answer about what `known` grants, as far as memory knows who asks."""
         if known is not None and is_public(known.grant, time.time()):
             return self._answer(known, None, source)
+        if asked.proof and known is not None and self._opened(known, asked.proof, time.time()):
+            self.counts[(Outcome.ALLOWED.value, source)] += 1
+            return known.answer
         credential = presented(asked.authorization or None, asked.cookie or None).token
         viewer = self._remembered(credential, now)
         return (
@@ -75,6 +80,9 @@ class Authorizer:
             if viewer
             else _guarded(self._seen(known, credential), self.counts)
         )
+
+    def _opened(self, known: Known, proof: str, now: float) -> bool:
+        return is_opened(known.grant, now) and self._openings.proves(proof, known.grant.token, now)
 
     async def _read(self, asked: Asked, token: UUID) -> Answer:
         known = await self._grants.read(asked.signed, lambda: self._unknown.read(token), _grant_tags)

@@ -19,16 +19,17 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Asked(NamedTuple):
-    """The signed id of a view, and the credentials that came with it; empty where there was none."""
+    """The signed id of a view, and what came with it: credentials, and the proof that its link was opened; or empty."""
 
     signed: str
     authorization: str
     cookie: str
+    proof: str = ""
 
 
 def asked(headers: Headers) -> Asked:
     """What a request of nginx asks."""
-    signed = authorization = cookie = ""
+    signed = authorization = cookie = proof = ""
     for name, value in headers:
         if name == b"x-media-id":
             signed = value.decode("latin-1")
@@ -36,7 +37,9 @@ def asked(headers: Headers) -> Asked:
             authorization = value.decode("latin-1")
         elif name == b"x-session":
             cookie = value.decode("latin-1")
-    return Asked(signed, authorization, cookie)
+        elif name == b"x-opening":
+            proof = value.decode("latin-1")
+    return Asked(signed, authorization, cookie, proof)
 
 
 class Answer:
@@ -49,7 +52,7 @@ class Answer:
         self.wire = b"".join([LINES[status], *(b"%b: %b\r\n" % header for header in headers), b"\r\n"])
 
 
-NOT_KEPT, EMPTY = (b"x-accel-expires", b"0"), (b"content-length", b"0")
+KEPT, NOT_KEPT, EMPTY = (b"x-accel-expires", b"1"), (b"x-accel-expires", b"0"), (b"content-length", b"0")
 REFUSED = {
     Outcome.UNAUTHORIZED: Answer(HTTPStatus.UNAUTHORIZED, NOT_KEPT, EMPTY),
     Outcome.NOT_FOUND: Answer(HTTPStatus.FORBIDDEN, NOT_KEPT, EMPTY),
@@ -59,13 +62,14 @@ ALIVE, NOTHING = Answer(HTTPStatus.OK, EMPTY), Answer(HTTPStatus.NOT_FOUND, EMPT
 
 
 class Known:
-    """A grant together with what nginx is told for it."""
+    """A grant together with what nginx is told for it; of a link that has to be opened nginx keeps nothing."""
 
     __slots__ = ("answer", "grant")
 
     def __init__(self, grant: Grant) -> None:
         self.grant = grant
-        self.answer = Answer(HTTPStatus.NO_CONTENT, (b"x-media", said(grant)), (b"x-accel-expires", b"1"))
+        kept = NOT_KEPT if grant.audience == "openers" else KEPT
+        self.answer = Answer(HTTPStatus.NO_CONTENT, (b"x-media", said(grant)), kept)
 
 
 def said(grant: Grant) -> bytes:

@@ -70,6 +70,7 @@ DECIDE = """\
       proxy_set_header Content-Length ""; proxy_set_header X-Media-Id $id;
       proxy_set_header Authorization $http_authorization;
       proxy_set_header X-Session $cookie_chipmunk_session;
+      proxy_set_header X-Opening $cookie_chipmunk_opening;
       proxy_ignore_headers Cache-Control Expires Vary Set-Cookie X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Buffering
         X-Accel-Charset;
       proxy_next_upstream {next};

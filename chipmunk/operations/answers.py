@@ -94,12 +94,18 @@ def stored(rows: Sequence[Copy], backends: Mapping[int, Backend]) -> Answer:
 
 
 def link(found: Link, links: Seal) -> Answer:
+    signed = links.sign(found.token)
+    audience = {"user": f"user:{found.user}", "openers": "anyone"}.get(found.audience, found.audience)
     return {
         "id": found.id.hex,
-        "url": f"/{links.sign(found.token)}/",
+        "url": f"/{signed}/",
+        "page": f"/share/{signed}" if audience == "anyone" else None,
         "media": found.media_id.hex,
-        "audience": f"user:{found.user}" if found.audience == "user" else found.audience,
+        "audience": audience,
         "original": found.original,
+        "password": found.password,
+        "max_views": found.max_views,
+        "views": found.views,
         "expires_at": when(found.expires_at),
         "created_at": when(found.created_at),
     }

@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chipmunk.operations.places import Placed, Placement, StoredAt
 from chipmunk.operations.shapes import (
-    LONGEST_LINK_SECONDS,
-    Audience,
     Bytes,
     Description,
     Id,
@@ -52,24 +50,6 @@ class Session(BaseModel):
     token: str
     expires_at: datetime
     enter_url: str = Field(description="Opens once, within 60 s: logs a browser in and, with `?next=`, sends it on.")
-
-
-class LinkFields(Taken):
-    audience: Audience = Field(description="`owner`, `user:<id>` or `anyone`.")
-    ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_LINK_SECONDS)] | None = Field(
-        None, description="Null: until it is revoked."
-    )
-    original: bool | None = Field(None, description="Whether quality 0 may be had. Null: not by `anyone`, else yes.")
-
-
-class Link(BaseModel):
-    id: Id = Field(description="A handle that opens nothing.")
-    url: str = Field(description="`/<signed id>/`; a quality and a slash follow.")
-    media: Id
-    audience: Audience
-    original: bool
-    expires_at: datetime | None
-    created_at: datetime
 
 
 class FlowFields(Taken):

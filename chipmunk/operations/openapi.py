@@ -169,6 +169,7 @@ def _successes(operation: Operation) -> Document:
 
 def _refusals(operation: Operation) -> Document:
     by_status: dict[int, list[type[Problem]]] = {}
+    page: Document = {"text/html": {"schema": {}}} if operation.kind == "text/html" or operation.takes_forms else {}
     for problem in sorted(operation.every_problem(), key=lambda p: p.code):
         by_status.setdefault(problem.status, []).append(problem)
     return {
@@ -177,7 +178,8 @@ def _refusals(operation: Operation) -> Document:
             "content": {
                 "application/problem+json": {
                     "schema": {**_ref(models.Problem), "properties": {"code": {"enum": [p.code for p in problems]}}}
-                }
+                },
+                **page,
             },
         }
         for status, problems in sorted(by_status.items())

@@ -10,9 +10,12 @@ from pydantic import BaseModel
 
 from chipmunk import credentials, rates
 from chipmunk import errors as e
+from chipmunk.bodies import FORM, JSON
+from chipmunk.openings import WrongPassword
 from chipmunk.operations import gloflow as g
 from chipmunk.operations import models as m
 from chipmunk.operations import places as p
+from chipmunk.operations import sharing as s
 from chipmunk.operations import trail as t
 
 Access = Literal["anyone", "guest", "user", "app", "operator"]
@@ -51,6 +54,11 @@ class Operation:
         """The shape of its JSON body, where the API reads one."""
         return dict(self.takes).get("application/json")
 
+    @property
+    def takes_forms(self) -> bool:
+        """Whether a page's form may come in place of JSON; it is then answered by a page."""
+        return FORM in dict(self.takes)
+
     def every_problem(self) -> set[type[e.Problem]]:
         """All that it may answer, what follows from its shape included."""
         found: set[type[e.Problem]] = {e.BadRequest, e.RateLimited, e.Unavailable, e.Problem, *self.problems}
@@ -75,7 +83,6 @@ UPLOAD: tuple[type[e.Problem], ...] = (
     e.LengthRequired, e.QuotaExceeded, e.EmptyFile, e.CorruptImage, e.TooManyPixels, e.DecodeFailed, e.UnknownFlow,
     e.UnknownUser, e.Mismatch, e.UploadRunning, e.KeyReused, e.Busy, e.DiskFull,
 )  # fmt: skip
-JSON = "application/json"
 APP, SELF, SEEN, OWN, ADMIN = "app", "app, self", "app, owner, members of its flows", "app, owner", "app, flow admins"
 OPERATOR, STARTER = "operator", "operator, app, whose media it is about or who started it"
 PLACING: tuple[type[e.Problem], ...] = (e.UnknownBackend, e.BackendsPinned)
@@ -136,10 +143,12 @@ IMAGES = (
     Operation("send_direct", "PUT", "/v1/images/direct/{token}", "Send the bytes of one, where this service takes them in", "whoever has the URL", "anyone", takes=(("*/*", None),), problems=(e.Forbidden, e.LengthRequired, e.EmptyFile, e.Mismatch, e.Conflict, e.Locked, e.QuotaExceeded, e.Busy, e.DiskFull), side="compressor"),
 )  # fmt: skip
 LINKS = (
-    Operation("create_link", "POST", "/v1/media/{media}/links", "Make a link", OWN, scope="manage", status=201, answer=m.Link, takes=((JSON, m.LinkFields),), problems=(e.UnknownUser, e.Conflict)),
-    Operation("list_links", "GET", "/v1/media/{media}/links", "The links of a media, newest first", OWN, scope="view", answer=m.Link, a_list=True, query=PAGE),
+    Operation("create_link", "POST", "/v1/media/{media}/links", "Make a link", OWN, scope="manage", status=201, answer=s.Link, takes=((JSON, s.LinkFields),), problems=(e.UnknownUser, e.Conflict)),
+    Operation("list_links", "GET", "/v1/media/{media}/links", "The links of a media, newest first", OWN, scope="view", answer=s.Link, a_list=True, query=PAGE),
     Operation("delete_links", "DELETE", "/v1/media/{media}/links", "Revoke all links; the standing one gets a new address", OWN, scope="manage", status=204),
     Operation("delete_link", "DELETE", "/v1/links/{link}", "Revoke a link", OWN, scope="manage", status=204),
+    Operation("open_link", "POST", "/v1/links/{id}/open", "Open a link that has a password or a number of views", "whoever has the link", "anyone", also=(303,), answer=s.Opening, takes=((JSON, s.OpenFields), (FORM, s.OpenFields)), problems=(WrongPassword, e.CrossSite)),
+    Operation("share_page", "GET", "/share/{id}", "What a link for `anyone` shares, as a page", "whoever has the link", "anyone", kind="text/html"),
 )  # fmt: skip
 FLOWS = (
     Operation("put_flow", "PUT", "/v1/flows/{flow}", "Make or change a flow", APP, "app", also=(201,), answer=m.Flow, takes=((JSON, m.FlowFields),), problems=(e.Conflict, *PLACING)),

@@ -18,6 +18,8 @@ from chipmunk import asgi, db, jwt, logs, metrics, stores, traces
 from chipmunk.config import Settings
 from chipmunk.credentials import Authenticator
 from chipmunk.errors import NotFound
+from chipmunk.openings import Openings
+from chipmunk.passwords import Passwords
 from chipmunk.rates import Limiter
 from chipmunk.serving import serve
 from chipmunk.signing import Seal
@@ -36,6 +38,7 @@ from gateway.api import (
     public,
     service,
     sessions,
+    sharing,
     users,
     views_log,
     watching,
@@ -66,6 +69,8 @@ HANDLERS: dict[str, Handler] = {
     "list_links": links.list_links,
     "delete_links": links.delete_links,
     "delete_link": links.delete_link,
+    "open_link": sharing.open_link,
+    "share_page": sharing.page,
     "put_flow": flows.put_flow,
     "get_flow": flows.get_flow,
     "list_flows": flows.list_flows,
@@ -117,7 +122,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
     redis = Redis.from_url(
         settings.redis_url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS, retry=None
     )
-    sessions = Seal(settings.secret_keys, "session")
+    sessions, passwords = Seal(settings.secret_keys, "session"), Passwords()
     try:
         async with (
             db.opened(settings, most=CONNECTIONS) as database,
@@ -132,6 +137,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
                 limiter=Limiter(redis, settings),
                 links=Seal(settings.secret_keys, "link"),
                 sessions=sessions,
+                openings=Openings(settings.secret_keys),
+                passwords=passwords,
                 health=Health(asking, redis, time.monotonic),
                 documents=documents.made(settings.base_url),
                 stores=opened,
@@ -139,6 +146,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
                 stopping=asyncio.Event(),
             )
     finally:
+        passwords.close()
         await redis.aclose()
 
 

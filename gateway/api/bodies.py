@@ -11,9 +11,10 @@ from chipmunk.bodies import Model
 from chipmunk.errors import BadRequest
 
 
-async def read(request: Request, headers: Mapping[str, str], shape: type[Model]) -> Model:
-    """The body in this shape; none at all is an empty object."""
+async def read(request: Request, headers: Mapping[str, str], shape: type[Model], *, forms: bool = False) -> Model:
+    """The body in this shape; none at all is an empty object. `forms`: one may come in place of JSON."""
+    way = bodies.form if forms and bodies.is_form(headers) else bodies.read
     try:
-        return await bodies.read(request.stream(), headers, shape)
+        return await way(request.stream(), headers, shape)
     except ClientDisconnect:
         raise BadRequest("The body ended early.") from None

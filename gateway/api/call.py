@@ -22,7 +22,9 @@ from chipmunk.config import Settings
 from chipmunk.credentials import Authenticator, Caller
 from chipmunk.db import Connection, Database
 from chipmunk.errors import BadCursor, BadRequest, NotFound, Unavailable
+from chipmunk.openings import Openings
 from chipmunk.operations.answers import Answer
+from chipmunk.passwords import Passwords
 from chipmunk.rates import Limiter
 from chipmunk.signing import Seal
 from chipmunk.stores import Stores
@@ -47,6 +49,8 @@ class Parts:
     limiter: Limiter
     links: Seal
     sessions: Seal
+    openings: Openings
+    passwords: Passwords
     health: Health
     documents: Documents
     stores: Stores

@@ -34,18 +34,19 @@ async def enter(call: Call) -> Response:
     if entered is None:
         raise NotFound("This address has been used, has expired, or never was one.")
     response = HTMLResponse(PAGE, headers=HEADERS) if target is None else RedirectResponse(target, 303, HEADERS)
-    _give_cookie(call, response, *entered)
+    give_cookie(call, response, COOKIE, *entered)
     return response
 
 
-def _give_cookie(call: Call, response: Response, token: str, expires: datetime) -> None:
+def give_cookie(call: Call, response: Response, name: str, value: str, expires: datetime, path: str = "/") -> None:
+    """A cookie that no script reads, and that goes over TLS alone where there is TLS."""
     settings = call.parts.settings
     behind_tls = call.headers.get("x-forwarded-proto") == "https" or settings.base_url.startswith("https:")
     response.set_cookie(
-        COOKIE,
-        token,
+        name,
+        value,
         expires=expires,
-        path="/",
+        path=path,
         httponly=True,
         secure=behind_tls or settings.cookie_same_site == "none",
         samesite=settings.cookie_same_site,

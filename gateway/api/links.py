@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 from starlette.responses import Response
 
@@ -10,7 +11,7 @@ from chipmunk import links, media, users
 from chipmunk.errors import NotFound, UnknownUser
 from chipmunk.operations import answers
 from chipmunk.operations.answers import when
-from chipmunk.operations.models import LinkFields
+from chipmunk.operations.sharing import LinkFields
 from gateway.api.call import Call, listed, nothing, put
 
 
@@ -20,16 +21,30 @@ async def create_link(call: Call) -> Response:
     audience, _, name = body.audience.partition(":")
     original = audience != "anyone" if body.original is None else body.original
     ttl = None if body.ttl_seconds is None else timedelta(seconds=body.ttl_seconds)
+    password = None if body.password is None else await _hashed(call, identifier, body.password.get_secret_value())
     async with call.changing() as connection:
         found = await media.owned(connection, call.app, identifier, call.key)
         try:
             user = (await users.get(connection, call.app, name)).key if name else None
         except NotFound:
             raise UnknownUser(user=name) from None
-        link = await links.create(connection, identifier, audience=audience, user=user, original=original, ttl=ttl)
-        changes = {"audience": link.audience, "original": original, "expires_at": when(link.expires_at)}
+        link = await links.create(
+            connection, identifier, audience=audience, user=user, original=original, ttl=ttl, password=password,
+            max_views=body.max_views,
+        )  # fmt: skip
+        changes = {
+            "audience": audience, "original": original, "password": link.password, "max_views": link.max_views,
+            "expires_at": when(link.expires_at),
+        }  # fmt: skip
         await call.note(connection, "link.made", user=found.owner_id, media=identifier, link=link.id, changes=changes)
     return put(answers.link(link, call.parts.links), 201)
+
+
+async def _hashed(call: Call, identifier: UUID, password: str) -> str:
+    """What is kept of the password; who may make no link of the media has nothing hashed."""
+    async with call.reading() as connection:
+        await media.owned(connection, call.app, identifier, call.key)
+    return await call.parts.passwords.hash(password)
 
 
 async def list_links(call: Call) -> Response:

@@ -73,7 +73,8 @@ async def _call(operation: Operation, request: Request) -> Call:
     headers = asgi.headers(request.scope)
     known = operation.access != "anyone" and (operation.access != "guest" or bool(_given(headers).token))
     caller = await _caller(operation, request, parts, headers) if known else None
-    body = None if operation.body is None else await bodies.read(request, headers, operation.body)
+    shape, forms = operation.body, operation.takes_forms
+    body = None if shape is None else await bodies.read(request, headers, shape, forms=forms)
     return Call(request, parts, headers, caller, body)
 
 

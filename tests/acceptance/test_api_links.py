@@ -108,7 +108,10 @@ def test_a_member_who_sees_a_media_may_not_make_list_or_revoke_its_links(cast: C
 
 def test_a_link_says_what_it_is_and_its_handle_opens_nothing(cast: Cast, app: App, media: str) -> None:
     link = made(app, media, f"user:{cast.other}", ttl_seconds=90)
-    assert set(link) == {"id", "url", "media", "audience", "original", "expires_at", "created_at"}
+    assert set(link) == {
+        "id", "url", "page", "media", "audience", "original", "password", "max_views", "views", "expires_at", "created_at",
+    }  # fmt: skip
+    assert (link["page"], link["password"], link["max_views"], link["views"]) == (None, False, None, None)
     assert (link["media"], link["audience"], link["original"]) == (media, f"user:{cast.other}", True)
     lasts = datetime.fromisoformat(link["expires_at"]) - datetime.fromisoformat(link["created_at"])
     assert lasts == timedelta(seconds=90)

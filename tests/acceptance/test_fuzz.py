@@ -68,7 +68,7 @@ def real(stage: Stage) -> dict[str, list[str]]:
         "user": [stage.owner, stage.users["viewer"]],
         "flow": [stage.flow, stage.open, "general"],
         "media": [stage.media["id"]],
-        "id": [stage.media["url"].strip("/")],
+        "id": [one["url"].strip("/") for one in (stage.media, stage.link(), stage.link(max_views=10**6))],
         "link": [stage.link()["id"]],
         "job": [stage.failed],
         "upload": [stage.upload().rpartition("/")[2]],

@@ -135,6 +135,7 @@ def view(app: App, cast: Cast, used: Secrets, identifier: str) -> None:
     media = app.http.get("/v1/media", params={"user": cast.owner, "limit": 1}).json()["items"][0]["id"]
     link = app.http.post(f"/v1/media/{media}/links", json={"audience": "anyone", "ttl_seconds": 60}).json()
     public = used.add("public link", link["url"].strip("/"))
+    share(app, media, used)
     for kind in ("owner", "other", "nobody", "garbage", "app"):
         for path in ("0/", "3/", "6/", "7/", "3", "", "/3/", "3/x", "0/?a=b", "-1/", "../3/"):
             cast.ask(kind, "GET", f"/{identifier}/{path}")
@@ -147,6 +148,40 @@ def view(app: App, cast: Cast, used: Secrets, identifier: str) -> None:
     ):  # fmt: skip
         raw(app.system, path)
     raw(app.system, f"/{public}/1/", "Range: bytes=9999999-", "If-None-Match: x", f"Referer: http://x/{identifier}/3/")
+
+
+def share(app: App, media: str, used: Secrets) -> None:
+    """Links that have to be opened, rightly and wrongly."""
+    password, wrong = used.add("password", "Reiher-blau-5d1"), used.add("wrong password", "Reiher-rot-77e")
+    fields = {"audience": "anyone", "max_views": 9, "password": password}
+    link = app.http.post(f"/v1/media/{media}/links", json=fields).json()
+    signed = used.add("link with a password", link["url"].strip("/"))
+    app.http.post(f"/v1/media/{media}/links", json={**fields, "audience": "owner"})
+    app.http.post(f"/v1/media/{media}/links", json={**fields, "max_views": 0})
+    person, opening = app.anonymous(), f"/v1/links/{signed}/open"
+    for given in ({"json": {"password": wrong}}, {"data": {"password": wrong}}, {"json": {"word": password}}):
+        person.post(opening, **given)  # type: ignore[arg-type]
+    person.post(f"{opening}?password={password}")
+    person.post(opening, content=password)
+    assert person.post(opening, data={"password": password}).status_code == 303
+    used.add("proof", person.cookies.get("chipmunk_opening", path=link["page"]) or "")
+    for path in (
+        link["page"],
+        f"{link['page']}/",
+        f"/v1/links/{signed}",
+        f"{opening}/",
+        f"/x/..{link['page']}",
+        f"{link['url']}1/",
+    ):
+        person.get(path)
+    for path in (
+        f"/./share/{signed}",
+        f"/share//{signed}",
+        f"/%73hare/{signed}",
+        f"/share/{signed}?x",
+        f"/share?{signed}",
+    ):
+        raw(app.system, path)
 
 
 def mistake(app: App, cast: Cast, used: Secrets) -> None:

@@ -31,6 +31,35 @@ def test_a_change_by_cookie_needs_the_same_or_an_allowed_origin(
         guards.forgery(method, given, origin, site, ALLOWED)
 
 
+@pytest.mark.parametrize(
+    ("origin", "site", "refused"),
+    [
+        (None, None, False),
+        (None, "same-origin", False),
+        (None, "none", False),
+        ("null", "same-origin", False),
+        ("http://media.example:8080", None, False),
+        ("https://app.example", "cross-site", False),
+        ("http://media.example", None, True),
+        ("null", None, True),
+        ("https://evil.example", None, True),
+        (None, "same-site", True),
+        (None, "cross-site", True),
+        ("http://media.example:8080", "cross-site", True),
+        ("https://media.example:8080.evil.example", None, True),
+        ("", None, True),
+    ],
+)
+def test_a_change_that_needs_no_credential_comes_from_no_page_of_another_site(
+    origin: str | None, site: str | None, refused: bool
+) -> None:
+    if refused:
+        with pytest.raises(CrossSite):
+            guards.elsewhere(origin, site, "media.example:8080", ALLOWED)
+    else:
+        guards.elsewhere(origin, site, "media.example:8080", ALLOWED)
+
+
 def test_a_key_in_a_page_is_refused() -> None:
     with pytest.raises(KeyInBrowser):
         guards.key_in_browser(Presented("cmk_x", by_cookie=False), "https://app.example")

@@ -259,3 +259,16 @@ async def test_who_is_refused_is_told_when_to_come_again_and_everybody_what_is_l
             await limiter.count(scope, "calls", SESSION, user)
         assert told(scope)["ratelimit"] == f'"calls";r=0;t={refused.value.retry_after}'
         assert refused.value.retry_after in (29, 30)
+
+
+async def test_what_is_given_back_is_there_again_and_never_more_than_fits_in(redis_url: str) -> None:
+    async with limiter_at(redis_url, user_calls_per_minute=3) as limiter:
+        who = anyone()
+        for _ in range(5):
+            assert (await certain(limiter, who)).allowed
+            limiter.give_back(who, "calls")
+        for _ in range(4):
+            limiter.give_back(who, "calls")
+        assert [(await certain(limiter, who)).allowed for _ in range(4)] == [True, True, True, False]
+        limiter.give_back(who, "calls")
+        assert [(await certain(limiter, who)).allowed for _ in range(2)] == [True, False]

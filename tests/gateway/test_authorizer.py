@@ -7,9 +7,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
-from chipmunk import apps, config, copies, credentials, flows, media, quotas, revocations, sessions, users
+import pytest
+
+from chipmunk import apps, config, copies, credentials, flows, links, media, quotas, revocations, sessions, users
 from chipmunk.db import Database, connect
+from chipmunk.openings import Openings
 from chipmunk.signing import Seal, random_identifier
 from gateway.authorizer import Authorizer
 from gateway.memory import Tags
@@ -206,5 +210,92 @@ def test_an_unknown_link_that_was_signed_is_not_there(database: str) -> None:
             unknown = w.links.sign(random_identifier())
             assert await w.ask(unknown, w.token) == 403
             assert await w.ask(unknown) == 401
+
+    asyncio.run(main())
+
+
+async def shared(w: World, **fields: object) -> str:
+    """A link for anyone with these fields, signed."""
+    given: dict[str, Any] = {"audience": "anyone", "user": None, "original": True, "ttl": None, **fields}
+    async with w.database.transaction() as connection:
+        link = await links.create(connection, w.media, **given)
+    return w.links.sign(link.token)
+
+
+STATES: dict[
+    str, tuple[dict[str, object], str, int]
+] = {  # a link, what is done to it, and what its proof is worth then
+    "plain": ({}, "", 204),
+    "with a password": ({"password": "hash"}, "", 204),
+    "with views": ({"max_views": 1}, "", 204),
+    "used up": ({"max_views": 1}, "update links set views = 1 where token = $1", 204),
+    "expired": ({"max_views": 1}, "update links set expires_at = now() - interval '1 s' where token = $1", 401),
+    "revoked": ({"max_views": 1}, "delete from links where token = $1", 401),
+    "of a suspended owner": ({"max_views": 1}, "update users set suspended = true where $1::uuid is not null", 401),
+    "of a media in the trash": (
+        {"max_views": 1},
+        "update media set state = 'trashed', restores_to = 'ready', trashed_at = now(), purge_at = now() where $1 <> id",
+        401,
+    ),
+    "of a deleted media": ({"max_views": 1}, "update media set state = 'deleted' where $1::uuid is not null", 401),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_proof_opens_its_own_link_for_as_long_as_both_last(database: str, state: str) -> None:
+    fields, act, status = STATES[state]
+
+    async def main() -> None:
+        async with world(database) as w:
+            signed, other = await shared(w, **fields), await shared(w, max_views=1)
+            token, another = w.links.open(signed), w.links.open(other)
+            assert token
+            assert another
+            if act:
+                async with w.database.transaction() as connection:
+                    await connection.execute(act, token)
+            openings, now = Openings(KEYS), time.time()
+            for proof, expected in (
+                ("", 204 if state == "plain" else 401),
+                ("nonsense", 204 if state == "plain" else 401),
+                (openings.sign(another, now + 600), 204 if state == "plain" else 401),
+                (openings.sign(token, now - 1), 204 if state == "plain" else 401),
+                (openings.sign(token, now + 600), status),
+            ):
+                for _ in range(3):
+                    answer = await w.answer(Asked(signed, "", "", proof))
+                    kept = b"1" if state == "plain" else b"0"
+                    assert (answer.status, dict(answer.headers)[b"x-accel-expires"]) == (expected, kept)
+
+    asyncio.run(main())
+
+
+def test_the_owner_s_own_sight_of_a_link_that_has_to_be_opened_is_kept_by_nobody(database: str) -> None:
+    async def main() -> None:
+        async with world(database) as w:
+            signed = await shared(w, max_views=1)
+            for token in (w.token, KEY):
+                answer = await w.answer(Asked(signed, f"Bearer {token}", ""))
+                assert (answer.status, dict(answer.headers)[b"x-accel-expires"]) == (204, b"0")
+
+    asyncio.run(main())
+
+
+def test_an_opened_link_costs_no_query_until_it_is_revoked(database: str) -> None:
+    async def main() -> None:
+        async with world(database) as w:
+            signed = await shared(w, password="hash")
+            token = w.links.open(signed)
+            assert token
+            seen = Asked(signed, "Bearer cms_nonsense", "", Openings(KEYS).sign(token, time.time() + 600))
+            assert (await w.answer(seen)).status == 204
+            before = w.database.asked
+            for _ in range(20):
+                assert (await w.answer(seen)).status == 204
+            assert w.database.asked == before
+            async with w.database.transaction() as connection:
+                tags = await links.revoke_all(connection, w.media)
+            w.tags.arrive(tags, time.monotonic())
+            assert (await w.answer(seen)).status == 401
 
     asyncio.run(main())

@@ -145,6 +145,8 @@ CALLS: dict[str, Made] = {
     "list_links": of("GET", media("/links")),
     "delete_links": of("DELETE", some_media("/links")),
     "delete_link": of("DELETE", _link),
+    "open_link": of("POST", lambda s: f"/v1/links{s.link(max_views=1)['url']}open", empty),
+    "share_page": of("GET", lambda s: s.link(password="heron")["page"]),
     "put_flow": of("PUT", lambda s: f"/v1/flows/{fresh('flow')}", empty),
     "get_flow": of("GET", flow()),
     "list_flows": of("GET", "/v1/flows"),

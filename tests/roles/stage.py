@@ -92,8 +92,10 @@ class Stage:
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
-    def link(self) -> dict[str, Any]:
-        return dict(self.answer("POST", f"/v1/media/{self.media['id']}/links", json={"audience": "anyone"}))
+    def link(self, **fields: Any) -> dict[str, Any]:
+        """One of the owner's for anyone."""
+        fields = {"audience": "anyone", **fields}
+        return dict(self.answer("POST", f"/v1/media/{self.media['id']}/links", json=fields))
 
     def nine_bytes(self) -> dict[str, str]:
         """What is said when a resumable upload of the owner's is made."""
