@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import cost, growth, ladder, report, uploading, viewing
+from benchmarks import cost, growth, ladder, report, searching, uploading, viewing
 from benchmarks.session import Session
 from tests.harness import scratch
 
-GROUPS = {group.GROUP: group.measure for group in (viewing, ladder, uploading, growth, cost)}
+GROUPS = {group.GROUP: group.measure for group in (viewing, ladder, uploading, growth, searching, cost)}
 
 
 def main() -> None:

@@ -248,7 +248,7 @@ class Scene:
     async def deleted(self) -> None:
         await media.delete(self.connection, self.app, self.media, self.owner)
         await media.purge(self.connection, self.media)
-        await media.deleted_of(self.connection, self.owner, 100, UUID(int=0))
+        await leftovers.deleted_of(self.connection, self.owner, 100, UUID(int=0))
 
     async def swept(self) -> None:
         """What a worker asks every half minute."""

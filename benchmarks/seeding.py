@@ -69,14 +69,15 @@ async def seed(url: str, first: int, after: int, say: Callable[[str], None]) -> 
         await connection.execute("set session_replication_role = replica; set maintenance_work_mem = '1GB'")
         await connection.execute("set synchronous_commit = off")
         users, flows = await people(connection, first, after)
-        async with without_indexes(connection, ("media", "links", "flow_media")), with_rungs(connection):
+        async with without_indexes(connection, ("media", "links", "flow_media", "media_words")), with_rungs(connection):
             for table, columns, row in (
                 ("media", MEDIA_COLUMNS, media_row(users)),
                 ("links", LINK_COLUMNS, link_row),
                 ("flow_media", ("flow_id", "media_id"), flow_row(flows)),
+                ("media_words", ("app_id", "owner_id", "media_id", "word"), word_rows(users)),
             ):
                 await copy(connection, table, columns, map(row, range(first, after)))
-                say(f"{after - first:,} rows of {table}")
+                say(f"{after - first:,} media's rows of {table}")
         say("indexes made")
         await connection.execute("vacuum (analyze)")
         await connection.execute("checkpoint")
@@ -207,7 +208,7 @@ def moment(n: int) -> bytes:
 
 MEDIA_COLUMNS = (
     "app_id", "state", "kind", "mime", "width", "height", "bytes", "total_bytes", "square",
-    "id", "owner_id", "filename", "sha256", "placeholder", "job_id", "created_at",
+    "id", "owner_id", "filename", "sha256", "placeholder", "job_id", "created_at", "words",
 )  # fmt: skip
 LINK_COLUMNS = ("audience", "original", "id", "token", "media_id", "created_at")
 
@@ -224,9 +225,32 @@ def media_row(users: Sequence[int]) -> Callable[[int], bytes]:
         return same + fields(
             identifier(n, b"media"), owners[n % len(owners)], b"IMG_%06d.jpg" % (n % 1_000_000),
             drawn(n, b"sha256", 32), drawn(n, b"placeholder", 25), identifier(n, b"job"), moment(n),
+            tsvector(words(n)),
         )  # fmt: skip
 
     return row
+
+
+def words(n: int) -> list[bytes]:
+    """Of the file name of the n-th media."""
+    return [b"img", b"%06d" % (n % 1_000_000), b"jpg"]
+
+
+def tsvector(found: list[bytes]) -> bytes:
+    """With weight A, each at its place; the name comes after two gaps."""
+    places = (pack(">HH", 1, 3 << 14 | 18 + number) for number in range(len(found)))
+    return pack(">i", len(found)) + b"".join(word + b"\0" + place for word, place in zip(found, places, strict=True))
+
+
+def word_rows(users: Sequence[int]) -> Callable[[int], bytes]:
+    """Rows of the words' lists: one for each word of the n-th media."""
+    owners, app = [number(user) for user in users], pack(">i", 1)
+
+    def rows(n: int) -> bytes:
+        owner, media = owners[n % len(owners)], identifier(n, b"media")
+        return b"".join(pack(">h", 4) + fields(app, owner, media, word) for word in words(n))
+
+    return rows
 
 
 STANDING = pack(">h", len(LINK_COLUMNS)) + fields(b"standing", b"\1")

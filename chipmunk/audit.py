@@ -22,6 +22,7 @@ NEWEST = 2**63 - 1
 # What is done, and what `changes` says of it beyond what the row does.
 ACTIONS = {
     "media.uploaded": "`kind`, `mime`, `bytes`, `flows`",
+    "media.changed": "`fields`: the names of what was given",
     "media.trashed": "`purge_at`",
     "media.restored": "–",
     "media.deleted": "`why`: `trash`, its time there was over; `user`, its owner was deleted",

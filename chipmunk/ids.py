@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import time
+from datetime import datetime
 from uuid import UUID
 
 from chipmunk.errors import BadRequest
@@ -19,6 +21,12 @@ def new_id(now: float | None = None) -> UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=value)
+
+
+def first_id(moment: datetime) -> UUID:
+    """No id made at or after the moment is below this one."""
+    milliseconds = math.floor(moment.timestamp() * 1000)
+    return UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 
 
 def parse_id(text: str) -> UUID | None:

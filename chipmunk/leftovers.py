@@ -1,11 +1,12 @@
-"""What the sweep looks for among media: files without a row, ladders that nobody climbs, purges that nobody does."""
+"""What is left of media: files without a row, ladders that nobody climbs, purges that nobody does, a deleted user's."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from chipmunk import jobs
+from chipmunk import jobs, revocations
 from chipmunk.db import Connection
+from chipmunk.media import DELETED
 
 
 async def unknown(connection: Connection, identifiers: list[UUID]) -> list[UUID]:
@@ -50,3 +51,21 @@ async def enqueue_purges(connection: Connection) -> int:
     for row in rows:
         await jobs.enqueue(connection, jobs.PURGE_MEDIA, app=row["app_id"], user=row["owner_id"], media=row["id"])
     return len(rows)
+
+
+async def deleted_of(connection: Connection, owner: int, limit: int, after: UUID) -> list[UUID]:
+    """Marks up to `limit` media of a deleted user as deleted too, from just above `after` on, and returns these."""
+    rows = await connection.fetch(
+        f"""
+        with chosen as (select id, app_id, state from media where owner_id = $1 and id > $3 order by id limit $2),
+             gone as (delete from links where media_id in (select id from chosen)),
+             noted as (insert into audit (app_id, actor, action, user_id, media_id, changes)
+                       select app_id, 'system', 'media.deleted', $1, id, '{{"why": "user"}}'
+                       from chosen where state <> 'deleted')
+        update media set {DELETED} where id in (select id from chosen) returning id
+        """,
+        owner, limit, after,
+    )  # fmt: skip
+    if rows:
+        await revocations.revoke(connection, *(f"media:{r['id'].hex}" for r in rows))
+    return sorted(r["id"] for r in rows)

@@ -88,6 +88,7 @@ async def of_origins(
         select {COLUMNS} from {SOURCE}
         where {SEEN_BY} and ($2::bigint is null or m.owner_id = $2)
           and m.origin is not null and m.origin ->> 'url' = any($3::text[])
+          and md5(m.origin ->> 'url') = any(array(select md5(u) from unnest($3::text[]) as given (u)))
           and ($4::bigint is null or exists (select from flow_media z where z.flow_id = $4 and z.media_id = m.id))
         order by m.id desc limit 1000
         """,
@@ -104,11 +105,12 @@ async def tokens_by_name(
     seen = f"m.{LIVE} and not o.suspended and o.deleted_at is null" if public else SEEN_BY
     rows = await connection.fetch(
         f"""
-        select distinct on (m.filename) m.filename, s.token from {SOURCE}
-        where m.app_id = $1 and ($2::bigint is null or true) and {seen} and m.filename = any($3::text[])
-          and exists (select from flow_media z where z.flow_id = $4 and z.media_id = m.id) and s.token is not null
-        order by m.filename, m.id desc
+        select given.name, newest.token from unnest($3::text[]) as given (name) cross join lateral (
+            select s.token from {SOURCE}
+            where m.app_id = $1 and ($2::bigint is null or true) and {seen} and m.filename = given.name
+              and exists (select from flow_media z where z.flow_id = $4 and z.media_id = m.id) and s.token is not null
+            order by m.id desc limit 1) newest
         """,
         app, viewer, [*filter(storable, names)], flow,
     )  # fmt: skip
-    return {r["filename"]: r["token"] for r in rows}
+    return {r["name"]: r["token"] for r in rows}

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from chipmunk import audit, jobs, quotas, revocations
+from chipmunk import audit, jobs, quotas, revocations, words
 from chipmunk.audit import SYSTEM, Actor
 from chipmunk.backends import LOCAL
 from chipmunk.db import Connection
@@ -19,8 +19,8 @@ Blob = bytes  # a media has a field named bytes
 
 COLUMNS = """
     m.id, m.app_id, m.owner_id, o.name as owner, coalesce(m.restores_to, m.state) as state, m.reason, m.kind, m.mime, m.filename,
-    m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.tags, m.origin, m.meta,
-    m.created_at, m.job_id, s.token,
+    m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.music, m.origin, m.meta,
+    m.title, m.notes, m.tags, m.created_at, m.job_id, s.token,
     array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name),
     m.trashed_at, m.purge_at
 """
@@ -29,6 +29,9 @@ BECOMES = """
     state = case when state = 'trashed' then state else '{0}' end,
     restores_to = case when state = 'trashed' then '{0}' end
 """
+FOUND_BY = (
+    "words = coalesce(words, $2::text::tsvector)"  # an upload does not wait for its words, which cost an index much
+)
 DELETED = "state = 'deleted', restores_to = null, trashed_at = null, purge_at = null"
 LIVE = "state not in ('deleted', 'trashed')"
 SOURCE = """
@@ -50,7 +53,8 @@ TRASHED = """
 class Media:
     """A stored media. `rungs` holds `{quality, width, height, bytes}`; `token` is its standing link's.
 
-    `origin` is `{url, page}` of one that was fetched, `meta` what its uploader said of it. One that has `trashed_at` is in
+    `origin` is `{url, page}` of one that was fetched, `meta` what its uploader said of it, `music` what the file itself
+    does. One that has `trashed_at` is in
     the trash, and in that `state` again once it is restored.
     """
 
@@ -71,9 +75,12 @@ class Media:
     placeholder: Blob | None
     square: bool
     rungs: list[dict[str, int]]
-    tags: dict[str, Any]
+    music: dict[str, Any]
     origin: dict[str, Any] | None
     meta: dict[str, Any] | None
+    title: str | None
+    notes: str | None
+    tags: list[str]
     created_at: datetime
     job_id: UUID | None
     token: UUID | None
@@ -99,7 +106,7 @@ class New:
     placeholder: Blob | None
     square: bool
     rungs: list[dict[str, int]]
-    tags: dict[str, Any]
+    music: dict[str, Any]
     flow_ids: tuple[int, ...]
     origin: dict[str, Any] | None = None
     meta: dict[str, Any] | None = None
@@ -124,8 +131,8 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         """
         with stored as (
             insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes,
-                               sha256, placeholder, square, rungs, tags, job_id, origin, meta)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21, $22)
+                               sha256, placeholder, square, rungs, music, job_id, origin, meta, words)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21, $22, $27::text::tsvector)
             returning id, owner_id, created_at),
         linked as (
             insert into links (id, token, media_id, audience, original)
@@ -143,14 +150,15 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         from named, stored join users o on o.id = stored.owner_id
         """,
         new.id, new.app_id, new.owner_id, state, new.kind, new.mime, new.filename, new.width, new.height, new.bytes,
-        new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, job, new_id(), token,
+        new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.music, job, new_id(), token,
         list(new.flow_ids), new.origin, new.meta, by.kind, by.user, by.session, audit.request_id(),
+        None if climbing else words.of_media(new.filename, new.music, new.meta),
     )  # fmt: skip
     owner, created_at, flows = row
     return Media(
         new.id, new.app_id, new.owner_id, owner, state, None, new.kind, new.mime, new.filename, new.width, new.height,
-        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.tags, new.origin, new.meta,
-        created_at, job, token, flows,
+        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.music, new.origin, new.meta,
+        None, None, [], created_at, job, token, flows,
     )  # fmt: skip
 
 
@@ -224,11 +232,18 @@ async def climbed(connection: Connection, media: Media, rungs: list[dict[str, in
     new = sum(r["bytes"] for r in rungs)
     merged = {r["quality"]: r for r in [*media.rungs, *rungs]}
     await connection.execute(
-        f"update media set {BECOMES.format('ready')}, reason = null, rungs = $2, total_bytes = total_bytes + $3 where id = $1",
-        media.id, [merged[q] for q in sorted(merged)], new,
+        f"""
+        update media set {BECOMES.format("ready")}, {FOUND_BY}, reason = null, rungs = $3, total_bytes = total_bytes + $4
+        where id = $1
+        """,
+        media.id, _words(media), [merged[q] for q in sorted(merged)], new,
     )  # fmt: skip
     await quotas.finish(connection, media.owner_id, media.id, new)
     await revocations.revoke(connection, f"media:{media.id.hex}")
+
+
+def _words(media: Media) -> str:
+    return words.of_media(media.filename, media.music, media.meta, media.title, media.notes, media.tags)
 
 
 async def failed(connection: Connection, media: UUID, reason: str) -> None:
@@ -236,7 +251,12 @@ async def failed(connection: Connection, media: UUID, reason: str) -> None:
     row = await lock(connection, media)
     if row is None or row.state != "processing":
         return
-    await connection.execute(f"update media set {BECOMES.format('failed')}, reason = $2 where id = $1", media, reason)
+    await connection.execute(
+        f"update media set {BECOMES.format('failed')}, {FOUND_BY}, reason = $3 where id = $1",
+        media,
+        _words(row),
+        reason,
+    )
     await quotas.finish(connection, row.owner_id, media, 0)
     await revocations.revoke(connection, f"media:{media.hex}")
 
@@ -270,21 +290,3 @@ async def purge(connection: Connection, media: UUID) -> None:
     )
     if total is not None:
         await quotas.give_back(connection, owner, total, 1)
-
-
-async def deleted_of(connection: Connection, owner: int, limit: int, after: UUID) -> list[UUID]:
-    """Marks up to `limit` media of a deleted user as deleted too, from just above `after` on, and returns these."""
-    rows = await connection.fetch(
-        f"""
-        with chosen as (select id, app_id, state from media where owner_id = $1 and id > $3 order by id limit $2),
-             gone as (delete from links where media_id in (select id from chosen)),
-             noted as (insert into audit (app_id, actor, action, user_id, media_id, changes)
-                       select app_id, 'system', 'media.deleted', $1, id, '{{"why": "user"}}'
-                       from chosen where state <> 'deleted')
-        update media set {DELETED} where id in (select id from chosen) returning id
-        """,
-        owner, limit, after,
-    )  # fmt: skip
-    if rows:
-        await revocations.revoke(connection, *(f"media:{r['id'].hex}" for r in rows))
-    return sorted(r["id"] for r in rows)

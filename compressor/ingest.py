@@ -163,7 +163,7 @@ def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extensio
         placeholder=begun.placeholder,
         square=upload.flows[0].square,
         rungs=[{"quality": r.quality, "width": r.width, "height": r.height, "bytes": r.bytes} for r in begun.rungs],
-        tags=begun.tags,
+        music=begun.music,
         flow_ids=tuple(f.key for f in upload.flows),
         origin=upload.origin,
         meta=upload.meta,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from chipmunk import copies, ids, jobs, media, presigned, revocations, uploads, users
+from chipmunk import copies, ids, jobs, leftovers, media, presigned, revocations, uploads, users
 from chipmunk.errors import Locked, Problem
 from chipmunk.jobs import Job
 from chipmunk.storage import StoreUnavailable
@@ -68,7 +68,7 @@ async def _media_of(parts: Parts, user: int) -> None:
     after = UUID(int=0)
     while True:
         async with revocations.revoking(parts.database, parts.redis) as connection:
-            going = await media.deleted_of(connection, user, BATCH, after)
+            going = await leftovers.deleted_of(connection, user, BATCH, after)
         if not going:
             break
         after = going[-1]

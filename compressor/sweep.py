@@ -30,6 +30,7 @@ from chipmunk import (
     quotas,
     revocations,
     sessions,
+    tagging,
     trash,
     users,
 )
@@ -102,6 +103,7 @@ class Sweeper:
             self._spool,
             self._folders,
             self._emptied,
+            self._words,
         ):
             try:
                 await step()
@@ -197,6 +199,14 @@ class Sweeper:
         for path in left:
             await asyncio.to_thread(_take, path)
         _count("spooled", len(left))
+
+    async def _words(self) -> None:
+        """Of media that are older than what they are found by; a sweep goes on for some time, then others have their turn."""
+        found, until = 1, time.monotonic() + self._pace.every
+        while found and time.monotonic() < until:
+            async with self._parts.database.transaction() as connection:
+                found = await tagging.find_words(connection)
+            _count("words", found)
 
     async def _folders(self) -> None:
         _count("orphans", await self._orphans.look(self._pace.folders))

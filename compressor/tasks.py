@@ -38,7 +38,7 @@ class Begun:
     duration_seconds: float | None = None
     placeholder: bytes | None = None
     rungs: list[RungFile] = field(default_factory=list)
-    tags: dict[str, Any] = field(default_factory=dict)
+    music: dict[str, Any] = field(default_factory=dict)
     has_picture: bool = False
 
 
@@ -122,20 +122,20 @@ def _low(image: Image.Image, source: Source, square: bool, rung: Rung) -> Image.
 
 
 def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
-    tags, cover = audio.read(path)
-    mime, seconds = kind.mime, tags["duration_seconds"]
+    music, cover = audio.read(path)
+    mime, seconds = kind.mime, music["duration_seconds"]
     if cover is not None:
         try:
             source, picture = audio.cover_file(cover)
             with telling_what_broke():
                 seen = _begin_picture(source, picture, out, square, cap)
             return Begun(
-                "audio", mime, seen.width, seen.height, seen.frames, seconds, seen.placeholder, seen.rungs, tags, True
+                "audio", mime, seen.width, seen.height, seen.frames, seconds, seen.placeholder, seen.rungs, music, True
             )
         except Problem:  # a broken cover is no reason to refuse the music
             for left in out.glob("[1-6].webp"):
                 left.unlink()
-    return Begun("audio", mime, duration_seconds=seconds, tags=tags)
+    return Begun("audio", mime, duration_seconds=seconds, music=music)
 
 
 def nap(seconds: float) -> int:

@@ -41,6 +41,6 @@ create trigger media_deleted after update of state on media for each row
 insert into flow_counts (flow_id, media)
 select f.flow_id, count(*) from flow_media f join media m on m.id = f.media_id and m.state <> 'deleted' group by f.flow_id;
 
--- Images by where they came from, and by what people call them.
-create index media_by_origin on media using hash ((origin ->> 'url')) where origin is not null;
-create index media_by_name on media using hash (filename);
+-- Images by where they came from, and by what people call them; a hash index would slow down with every `image.jpg`.
+create index media_by_origin on media (md5(origin ->> 'url')) where origin is not null;
+create index media_by_name on media (app_id, filename, id);

@@ -23,7 +23,7 @@ from chipmunk.users import User
 
 Answer = dict[str, Any]
 
-OWNERS_OWN = ("reason", "total_bytes", "sha256", "origin", "meta", "job", "trashed_at", "purge_at")
+OWNERS_OWN = ("reason", "total_bytes", "sha256", "origin", "meta", "notes", "job", "trashed_at", "purge_at")
 
 
 def when(moment: datetime | None) -> str | None:
@@ -56,6 +56,9 @@ def media(found: Media, links: Seal) -> Answer:
         "reason": found.reason,
         "mime": found.mime,
         "filename": found.filename,
+        "title": found.title or found.filename,
+        "notes": found.notes,
+        "tags": found.tags,
         "width": found.width,
         "height": found.height,
         "bytes": found.bytes,
@@ -63,7 +66,7 @@ def media(found: Media, links: Seal) -> Answer:
         "sha256": found.sha256.hex(),
         "placeholder": None if found.placeholder is None else b64encode(found.placeholder).decode(),
         "rungs": found.rungs,
-        "tags": found.tags,
+        "music": found.music,
         "origin": found.origin,
         "meta": found.meta,
         "flows": found.flows,

@@ -88,8 +88,8 @@ class Rung(BaseModel):
     bytes: int
 
 
-class Tags(BaseModel):
-    """Of music."""
+class Music(BaseModel):
+    """What a music file says of itself."""
 
     title: str | None = None
     artist: str | None = None
@@ -102,16 +102,22 @@ class Origin(BaseModel):
     page: str | None = Field(description="The page that showed it there.")
 
 
+Kind = Literal["image", "audio", "video", "file"]
+
+
 class Media(BaseModel):
     """What is marked so is for the app and the owner; other members of its flows get neither it nor their other flows."""
 
     id: Id
     owner: Name
-    kind: Literal["image", "audio", "video", "file"]
+    kind: Kind
     status: Literal["processing", "ready", "failed"]
     reason: str | None = Field(None, description="Why it failed. For the app and the owner.")
     mime: str
     filename: str
+    title: str = Field(description="The file name, where nobody has set one.")
+    notes: str | None = Field(None, description="For the app and the owner.")
+    tags: list[str]
     width: int | None
     height: int | None
     bytes: int = Field(description="Of the original.")
@@ -119,7 +125,7 @@ class Media(BaseModel):
     sha256: str | None = Field(None, description="Of the original. For the app and the owner.")
     placeholder: str | None = Field(description="A thumbhash, in base64.")
     rungs: list[Rung]
-    tags: Tags
+    music: Music
     origin: Origin | None = Field(None, description="Of one that was fetched. For the app and the owner.")
     meta: dict[str, Any] | None = Field(None, description="What its uploader said of it. For the app and the owner.")
     flows: list[Name]

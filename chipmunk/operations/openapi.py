@@ -53,6 +53,18 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
     "pg_size": ("How many images a page has.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
     "img_id": ("Which image.", {"type": "string"}),
     "q": ("Which quality.", {"type": "integer", "minimum": 0, "maximum": 6, "default": 6}),
+    "search_media.q": (
+        'Words that all are in it; `"a phrase"`, `-without`, `one or another`, `begin*`.',
+        {"type": "string", "maxLength": 500},
+    ),
+    "tag": ("A tag that it has; of several, all.", {"type": "array", "maxItems": 50, "items": {"type": "string"}}),
+    "type": ("Its MIME type.", {"type": "string"}),
+    "kind": ("What it is.", {"type": "string", "enum": ["image", "audio", "video", "file"]}),
+    "after": ("Stored then or later: a time, or a date.", {"type": "string"}),
+    "before": ("Stored earlier: a time, or a date.", {"type": "string"}),
+    "larger": ("Of so many bytes, or more.", {"type": "integer", "minimum": 0}),
+    "smaller": ("Of fewer bytes.", {"type": "integer", "minimum": 0}),
+    "colour": ("Like its mean colour: `#rrggbb`.", {"type": "string", "pattern": "^#?[0-9A-Fa-f]{6}$"}),
     "lost": (
         "`true`: the store is gone for good, so what lies elsewhere too is forgotten here.",
         {"type": "string", "enum": ["true", "false"], "default": "false"},
@@ -143,9 +155,9 @@ def _parameters(operation: Operation) -> list[Document]:
         {"name": name, "in": "path", "required": True, "schema": IN_PATH.get(name, hexadecimal)}
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
+    said = {name: IN_QUERY.get(f"{operation.name}.{name}") or IN_QUERY[name] for name in operation.query}
     in_query = [
-        {"name": name, "in": "query", "description": IN_QUERY[name][0], "schema": IN_QUERY[name][1]}
-        for name in operation.query
+        {"name": name, "in": "query", "description": about, "schema": schema} for name, (about, schema) in said.items()
     ]
     return [*in_path, *in_query]
 

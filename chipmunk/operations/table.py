@@ -16,6 +16,7 @@ from chipmunk.operations import gloflow as g
 from chipmunk.operations import models as m
 from chipmunk.operations import places as p
 from chipmunk.operations import sharing as s
+from chipmunk.operations import tagging
 from chipmunk.operations import trail as t
 
 Access = Literal["anyone", "guest", "user", "app", "operator"]
@@ -104,6 +105,8 @@ MEDIA = (
     Operation("upload_raw", "PUT", "/v1/media", "Upload a file as the body", "app, user", scope="upload", status=201, answer=m.Media, takes=(("*/*", None),), query=TO, problems=UPLOAD, side="compressor", counts="uploads"),
     Operation("list_media", "GET", "/v1/media", "Media, newest first", SEEN, scope="view", answer=m.Media, a_list=True, query=("user", "flow", "trashed", *PAGE), problems=(e.NotFound,)),
     Operation("get_media", "GET", "/v1/media/{media}", "A media", SEEN, scope="view", answer=m.Media),
+    Operation("change_media", "PATCH", "/v1/media/{media}", "Say what a media is: its title, notes and tags", OWN, scope="manage", answer=m.Media, takes=((JSON, tagging.MediaFields),)),
+    Operation("search_media", "GET", "/v1/search", "Media by words, tags and properties, newest first", SEEN, scope="view", answer=m.Media, a_list=True, query=("q", "tag", "type", "kind", "flow", "user", "after", "before", "larger", "smaller", "colour", *PAGE), problems=(e.NotFound, e.Unprocessable)),
     Operation("delete_media", "DELETE", "/v1/media/{media}", "Delete a media, every byte of it", OWN, scope="manage", status=204, side="compressor"),
     Operation("trash_media", "POST", "/v1/media/{media}/trash", "Put a media into the trash", OWN, scope="manage", answer=m.Media),
     Operation("restore_media", "POST", "/v1/media/{media}/restore", "Have a media back from the trash", OWN, scope="manage", answer=m.Media),

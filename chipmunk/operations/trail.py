@@ -42,6 +42,7 @@ ACTIONS_OF: dict[str, tuple[str, ...]] = {
     "upload": ("media.uploaded",),
     "upload_raw": ("media.uploaded",),
     "delete_media": ("media.deleted",),
+    "change_media": ("media.changed",),
     "trash_media": ("media.trashed",),
     "restore_media": ("media.restored",),
     "append_upload": ("media.uploaded",),

@@ -137,6 +137,10 @@ class Call:
             raise BadRequest(f"The parameter {name} is there twice.")
         return values[0] if values and values[0] else None
 
+    def queries(self, name: str) -> list[str]:
+        """A parameter that may be there several times; empty ones are as good as none."""
+        return [v for n, v in self._query if n == name and v]
+
     @cached_property
     def _query(self) -> list[tuple[str, str]]:
         text = self.request.scope["query_string"].decode("latin-1")

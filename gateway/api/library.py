@@ -151,7 +151,7 @@ def _image(call: Call, found: Media, answer: Answer) -> dict[str, Any]:
     thumbnails = {f"thumbnail_{size}_url_str": url and f"{url}{rung}/" for size, rung in THUMBNAILS.items()}
     return {
         "id_str": found.id.hex,
-        "title_str": found.filename,
+        "title_str": answer["title"],
         "user_name_str": found.owner,
         "flows_names_lst": answer["flows"],
         "origin_page_url_str": origin.get("page"),
@@ -162,7 +162,7 @@ def _image(call: Call, found: Media, answer: Answer) -> dict[str, Any]:
         "height_int": found.height,
         "dominant_color_hex_str": None,
         "palette_lst": [],
-        "tags_lst": [],
+        "tags_lst": found.tags,
         "meta_map": answer.get("meta"),
         "creation_unix_time_f": found.created_at.timestamp(),
     }
@@ -176,5 +176,5 @@ def _existing(found: Media) -> dict[str, Any]:
         "origin_url_str": origin.get("url"),
         "origin_page_url_str": origin.get("page"),
         "flows_names_lst": found.flows,
-        "tags_lst": [],
+        "tags_lst": found.tags,
     }

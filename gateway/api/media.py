@@ -29,7 +29,7 @@ async def get_media(call: Call) -> Response:
 
 async def list_media(call: Call) -> Response:
     """The app hears of an unknown user or flow; a user gets what they may see of it, which may be nothing."""
-    owner, flow, trashed = _named(call, "user"), _named(call, "flow"), call.flag("trashed")
+    owner, flow, trashed = named(call, "user"), named(call, "flow"), call.flag("trashed")
     if trashed and flow is not None:
         raise BadRequest("The trash is paged by user, not by flow.")
     async with call.reading() as connection:
@@ -45,7 +45,7 @@ async def list_media(call: Call) -> Response:
         return await page(call, connection, owner_key, flow_key)
 
 
-def _named(call: Call, what: str) -> str | None:
+def named(call: Call, what: str) -> str | None:
     text = call.query(what)
     return None if text is None else ids.name(text, what)
 

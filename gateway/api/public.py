@@ -60,7 +60,7 @@ async def _page(call: Call) -> Page:
 async def html(call: Call) -> Response:
     page = await _page(call)
     shown = "\n".join(
-        f'<li><a href="{_url(call, one, OPENED)}"><img src="{_url(call, one, SHOWN)}" alt="{escape(one.filename)}"'
+        f'<li><a href="{_url(call, one, OPENED)}"><img src="{_url(call, one, SHOWN)}" alt="{escape(one.title or one.filename)}"'
         f' loading="lazy"></a></li>'
         for one in page.items
     )
@@ -88,8 +88,8 @@ async def json_feed(call: Call) -> Response:
                 "id": one.id.hex,
                 "url": base + _url(call, one, OPENED),
                 "image": base + _url(call, one, OPENED),
-                "title": one.filename,
-                "content_text": one.filename,
+                "title": one.title or one.filename,
+                "content_text": one.title or one.filename,
                 "date_published": when(one.created_at),
             }
             for one in page.items
@@ -115,7 +115,7 @@ async def atom_feed(call: Call) -> Response:
     for one in page.items:
         entry = _add(feed, "entry")
         _add(entry, "id", f"urn:uuid:{one.id}")
-        _add(entry, "title", one.filename)
+        _add(entry, "title", one.title or one.filename)
         _add(entry, "updated", when(one.created_at) or "")
         _add(entry, "link", rel="alternate", type="image/webp", href=base + _url(call, one, OPENED))
         _add(entry, "content", type="image/webp", src=base + _url(call, one, OPENED))

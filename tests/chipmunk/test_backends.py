@@ -109,7 +109,7 @@ async def stored(connection: Connection, backend: int, state: str = "stored", ro
     media = new_id()
     await connection.execute(
         """
-        insert into media (id, app_id, owner_id, state, kind, mime, filename, bytes, total_bytes, sha256, square, rungs, tags)
+        insert into media (id, app_id, owner_id, state, kind, mime, filename, bytes, total_bytes, sha256, square, rungs, music)
         values ($1, $2, $3, 'ready', 'image', 'image/jpeg', 'a', 1, 1, $4, false, '[]', '{}')
         """,
         media, app, owner, b"\0" * 32,

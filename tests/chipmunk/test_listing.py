@@ -79,15 +79,16 @@ def town(database: str) -> str:
     return database
 
 
+def nodes(node: dict[str, Any]) -> Iterator[float]:
+    """How many rows each node of a plan looks at."""
+    each = node["Actual Rows"] + sum(n for name, n in node.items() if name.startswith("Rows Removed by"))
+    yield each * node["Actual Loops"]
+    for below in node.get("Plans", []):
+        yield from nodes(below)
+
+
 async def read(connection: Any, recorded: Recorded) -> float:
     """The most rows that any one node of the plan looks at."""
-
-    def nodes(node: dict[str, Any]) -> Iterator[float]:
-        each = node["Actual Rows"] + sum(n for name, n in node.items() if name.startswith("Rows Removed by"))
-        yield each * node["Actual Loops"]
-        for below in node.get("Plans", []):
-            yield from nodes(below)
-
     await connection.execute(f"prepare page as {recorded.query}")
     given = ", ".join("null" if value is None else f"'{value}'" for value in recorded.given)
     plan = json.loads(await connection.fetchval(f"explain (analyze, format json) execute page({given})"))

@@ -8,7 +8,20 @@ from typing import Any
 import asyncpg
 import pytest
 
-from chipmunk import events, idempotency, images_jobs, jobs, leftovers, library, links, quotas, sessions, trash, users
+from chipmunk import (
+    events,
+    idempotency,
+    images_jobs,
+    jobs,
+    leftovers,
+    library,
+    links,
+    quotas,
+    sessions,
+    tagging,
+    trash,
+    users,
+)
 from chipmunk.db import Connection
 
 GROWING = {"media", "links", "flow_media", "users", "sessions", "session_tokens", "idempotency_keys", "events", "jobs"}
@@ -25,6 +38,7 @@ SWEEPS = (
     jobs.forget_old,
     library.sum_up,
     trash.purge_due,
+    tagging.find_words,
 )
 
 

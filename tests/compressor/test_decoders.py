@@ -283,12 +283,12 @@ def test_music_has_tags_and_rungs_of_its_cover(studio: Studio, tmp_path: Path) -
     tags.save(out)
     begun, rungs = studio.climb(out.getvalue() + pictures.mp3(), tmp_path)
     assert (begun.kind, begun.mime, begun.has_picture, begun.width) == ("audio", "audio/mpeg", True, 400)
-    assert {k: begun.tags[k] for k in ("title", "artist", "album")} == {
+    assert {k: begun.music[k] for k in ("title", "artist", "album")} == {
         "title": "Nuts",
         "artist": "The Cheeks",
         "album": "Winter",
     }
-    assert 1.9 < begun.tags["duration_seconds"] < 2.1
+    assert 1.9 < begun.music["duration_seconds"] < 2.1
     close(rungs[3], pictures.CORNERS)
     assert [max(r.size) for r in rungs] == [min(400, side) for side in RUNGS]
 
@@ -297,7 +297,7 @@ def test_music_has_tags_and_rungs_of_its_cover(studio: Studio, tmp_path: Path) -
 def test_music_without_a_cover_has_no_rungs(studio: Studio, tmp_path: Path, make: object) -> None:
     begun, rungs = studio.climb(make(), tmp_path)  # type: ignore[operator]
     assert (begun.kind, begun.has_picture, rungs) == ("audio", False, [])
-    assert begun.tags["duration_seconds"] > 0
+    assert begun.music["duration_seconds"] > 0
 
 
 def test_a_broken_cover_does_not_cost_the_music(studio: Studio, tmp_path: Path) -> None:

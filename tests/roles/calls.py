@@ -115,6 +115,8 @@ CALLS: dict[str, Made] = {
     "upload_raw": _raw,
     "list_media": of("GET", lambda s: f"/v1/media?user={s.owner}"),
     "get_media": of("GET", media()),
+    "change_media": of("PATCH", media(), lambda s: {"title": "A title", "tags": ["one"]}),
+    "search_media": of("GET", lambda s: f"/v1/search?q=jpg&user={s.owner}"),
     "delete_media": of("DELETE", some_media()),
     "trash_media": of("POST", some_media("/trash")),
     "restore_media": of("POST", _trashed),
