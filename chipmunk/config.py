@@ -110,6 +110,7 @@ class Settings(BaseModel):
     )
     audit_days: int = Field(365, ge=0, le=36_500, description="How long rows of the audit log are kept; 0: for good.")
     fetch_allow: Reachable = Field((), description="Hosts and networks that uploads by URL may reach inside.")
+    webhook_allow: Reachable = Field((), description="Hosts and networks that webhooks may reach inside.")
     import_dirs: Folders = Field((), description="Folders below which the operator may have files taken in.")
     fetch_seconds: int = Field(60, ge=1, le=240, description="Time that fetching a file from a URL may take.")
     cache_max_age: int = Field(0, ge=0, le=86400, description="`max-age` of a view in a browser's cache.")

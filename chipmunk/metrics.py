@@ -121,6 +121,9 @@ COPIES_DAMAGED = Metric(
     "Copies that a scrub found damaged, by whether another could mend them.",
     "outcome",
 )
+DELIVERIES = Metric(
+    "counter", "chipmunk_webhook_attempts_total", "Attempts to tell apps by webhooks, by outcome.", "outcome"
+)
 SWEPT = Metric("counter", "chipmunk_swept_total", "What sweeps took away, by kind.", "kind")
 SWEEPS_REFUSED = Metric(
     "counter", "chipmunk_sweeps_refused_total", "Sweeps that found too much orphaned and took nothing."
@@ -133,6 +136,10 @@ COPIES_UNSETTLED = Gauge(
     "chipmunk_copies_unsettled", "Copies that have to be made or taken away, by backend.", "backend"
 )
 BACKEND_UP = Gauge("chipmunk_backend_up", "Whether a backend passed its last check.", "backend")
+DELIVERIES_WAITING = Gauge(
+    "chipmunk_webhook_deliveries", "What enabled webhooks were not told yet, and what they could not be told.", "state"
+)
+DELIVERIES_OLDEST = Gauge("chipmunk_webhook_oldest_seconds", "Age of the oldest that is pending.")
 WATCHERS = Gauge("chipmunk_watchers", "Streams of events that are open.")
 UP = Gauge("chipmunk_up", "Whether a server that this one needs can be reached.", "server")
 

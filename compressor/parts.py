@@ -28,6 +28,7 @@ from compressor.prechecks import Prechecks
 
 if TYPE_CHECKING:
     from compressor.fetch import Fetcher
+    from compressor.outgoing import Outgoing
 
 CONNECTIONS = 16
 REDIS_SECONDS = 0.5
@@ -79,6 +80,13 @@ class Parts:
         from compressor.fetch import Fetcher
 
         return Fetcher(self.settings.fetch_seconds, Allowed.parse(self.settings.fetch_allow))
+
+    @property
+    def outgoing(self) -> Outgoing:
+        """What tells webhooks; likewise."""
+        from compressor.outgoing import Outgoing
+
+        return Outgoing(Allowed.parse(self.settings.webhook_allow))
 
 
 @asynccontextmanager

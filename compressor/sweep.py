@@ -17,6 +17,7 @@ from chipmunk import (
     audit,
     backends,
     copies,
+    deliveries,
     events,
     heartbeats,
     idempotency,
@@ -33,6 +34,7 @@ from chipmunk import (
     tagging,
     trash,
     users,
+    webhooks,
 )
 from chipmunk.db import Connection
 from chipmunk.errors import Problem, Unavailable
@@ -119,6 +121,7 @@ class Sweeper:
             idempotency.forget_expired,
             jobs.forget_old,
             events.forget_old,
+            deliveries.forget_old,
             revocations.forget_old,
             heartbeats.forget_old,
         )
@@ -146,11 +149,12 @@ class Sweeper:
         """Looks whether each can be used, and puts what older master keys have sealed under the newest."""
         known = await self._parts.stores.known()
         await asyncio.gather(*(self._check(key) for key in known))
-        if len(known) > 1:
-            async with self._parts.database.transaction() as connection:
-                anew = await media_keys.seal_anew(connection, self._parts.stores.vault, ANEW)
+        async with self._parts.database.transaction() as connection:
+            anew = await webhooks.seal_anew(connection, self._parts.stores.vault)
+            if len(known) > 1:
+                anew += await media_keys.seal_anew(connection, self._parts.stores.vault, ANEW)
                 anew += await media_keys.seal_secrets_anew(connection, self._parts.stores.vault)
-            _count("sealed_anew", anew)
+        _count("sealed_anew", anew)
 
     async def _check(self, key: int) -> None:
         reason = None

@@ -12,6 +12,7 @@ from chipmunk.audit import Entry
 from chipmunk.backend_fields import OPTIONS
 from chipmunk.backends import LOCAL, Backend, Placed
 from chipmunk.copies import Copy
+from chipmunk.deliveries import Delivery, Standing
 from chipmunk.flows import Flow
 from chipmunk.images_jobs import Image
 from chipmunk.jobs import Job
@@ -20,6 +21,7 @@ from chipmunk.media import Media
 from chipmunk.signing import Seal
 from chipmunk.uploads import Upload
 from chipmunk.users import User
+from chipmunk.webhooks import Webhook
 
 Answer = dict[str, Any]
 
@@ -204,4 +206,41 @@ def job(found: Job) -> Answer:
         "created_at": when(found.created_at),
         "started_at": when(found.started_at),
         "finished_at": when(found.finished_at),
+    }
+
+
+def webhook(found: Webhook, standing: Standing, secret: str | None = None) -> Answer:
+    """With its `secret` where that is to be told."""
+    failure = {"at": when(found.last_failure_at), "error": found.last_error, "status": found.last_status}
+    return {
+        "id": found.id,
+        "url": found.url,
+        "events": found.events,
+        "enabled": found.enabled,
+        "gone": found.gone,
+        **({} if secret is None else {"secret": secret}),
+        "rotating_until": when(found.before_until),
+        "pending": standing.pending,
+        "dead": standing.dead,
+        "oldest_pending_at": when(standing.oldest_at),
+        "last_success_at": when(found.last_success_at),
+        "last_failure": None if found.last_failure_at is None else failure,
+        "failing_since": when(found.failing_since),
+        "created_at": when(found.created_at),
+    }
+
+
+def delivery(found: Delivery) -> Answer:
+    return {
+        "id": found.id.hex,
+        "type": found.type,
+        "subject": hexed(found.subject),
+        "data": found.data,
+        "at": when(found.at),
+        "state": found.state,
+        "attempts": found.attempts,
+        "next_at": when(found.next_at) if found.state == "pending" else None,
+        "tried_at": when(found.tried_at),
+        "error": found.error,
+        "status": found.status,
     }

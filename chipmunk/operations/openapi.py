@@ -23,6 +23,7 @@ IN_PATH: dict[str, Document] = {
     "user": NAME,
     "flow": NAME,
     "backend": NAME,
+    "webhook": NAME,
     "entrance": {"type": "string"},
     "token": {"type": "string", "description": "As the `presigned_url_str` has it."},
     "id": {"type": "string", "description": "The signed id, as a `url` has it."},
@@ -69,6 +70,7 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
         "`true`: the store is gone for good, so what lies elsewhere too is forgotten here.",
         {"type": "string", "enum": ["true", "false"], "default": "false"},
     ),
+    "state": ("Those that wait, or dead letters.", {"type": "string", "enum": ["pending", "dead"]}),
     "next": ("Where to send the browser: a path here, or a page of an allowed origin.", {"type": "string"}),
 }
 ABOUT = """\

@@ -13,6 +13,7 @@ from chipmunk import errors as e
 from chipmunk.bodies import FORM, JSON
 from chipmunk.openings import WrongPassword
 from chipmunk.operations import gloflow as g
+from chipmunk.operations import hooks as h
 from chipmunk.operations import models as m
 from chipmunk.operations import places as p
 from chipmunk.operations import sharing as s
@@ -188,6 +189,17 @@ BACKENDS = (
 AUDIT = (
     Operation("list_audit", "GET", "/v1/audit", "What was done, newest first", "operator, app; a user of what was done by them or to what is theirs", scope="manage", operator=True, answer=t.AuditEntry, a_list=True, query=("user", "media", *PAGE), problems=(e.NotFound,)),
 )  # fmt: skip
+WEBHOOKS = (
+    Operation("put_webhook", "PUT", "/v1/webhooks/{webhook}", "Make or change a webhook", APP, "app", also=(201,), answer=h.Webhook, takes=((JSON, h.WebhookFields),), problems=(e.UrlRefused, e.Conflict)),
+    Operation("get_webhook", "GET", "/v1/webhooks/{webhook}", "A webhook, and how it is", APP, "app", answer=h.Webhook),
+    Operation("list_webhooks", "GET", "/v1/webhooks", "Webhooks, by name", APP, "app", answer=h.Webhook, a_list=True, query=PAGE),
+    Operation("delete_webhook", "DELETE", "/v1/webhooks/{webhook}", "Delete a webhook, and what it was not told yet", APP, "app", status=204),
+    Operation("rotate_webhook", "POST", "/v1/webhooks/{webhook}/rotate", "Give a webhook a new secret", APP, "app", answer=h.Webhook),
+    Operation("test_webhook", "POST", "/v1/webhooks/{webhook}/test", "Have a `ping` delivered", APP, "app", status=202, answer=h.Delivery, problems=(e.Conflict,)),
+    Operation("list_deliveries", "GET", "/v1/webhooks/{webhook}/deliveries", "What a webhook was not told yet, and what it could not be told, newest first", APP, "app", answer=h.Delivery, a_list=True, query=("state", *PAGE)),
+    Operation("retry_deliveries", "POST", "/v1/webhooks/{webhook}/deliveries/retry", "Have the dead letters delivered after all", APP, "app", status=202, answer=h.Retried),
+    Operation("retry_delivery", "POST", "/v1/webhooks/{webhook}/deliveries/{delivery}/retry", "Have one delivered now", APP, "app", status=202, answer=h.Delivery),
+)  # fmt: skip
 SERVICE = (
     Operation("healthz", "GET", "/healthz", "Whether everything behind this address can do its work", "anyone", "anyone", answer=m.Health),
     Operation("livez", "GET", "/livez", "Whether the process answers", "anyone", "anyone", kind="text/plain"),
@@ -198,6 +210,6 @@ SERVICE = (
 
 GROUPS: dict[str, tuple[Operation, ...]] = {
     "users": USERS, "sessions": SESSIONS, "media": MEDIA, "uploads": UPLOADS, "images": IMAGES, "links": LINKS, "flows": FLOWS, "backends": BACKENDS, "jobs": JOBS,
-    "audit": AUDIT, "service": SERVICE,
+    "audit": AUDIT, "webhooks": WEBHOOKS, "service": SERVICE,
 }  # fmt: skip
 OPERATIONS: tuple[Operation, ...] = tuple(o for group in GROUPS.values() for o in group)

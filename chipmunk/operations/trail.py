@@ -62,6 +62,9 @@ ACTIONS_OF: dict[str, tuple[str, ...]] = {
     "move_flow": ("flow.moved",),
     "cancel_job": ("job.cancelled",),
     "retry_job": ("job.retried",),
+    "put_webhook": ("webhook.made", "webhook.changed"),
+    "delete_webhook": ("webhook.deleted",),
+    "rotate_webhook": ("webhook.rotated",),
     "put_backend": ("backend.made", "backend.changed"),
     "delete_backend": ("backend.changed", "backend.deleted"),
     "scrub_backend": ("backend.scrubbed",),
@@ -78,4 +81,8 @@ UNNOTED: dict[str, str] = {
     "images_exist": "changes nothing",
     "images_by_name": "changes nothing",
     "upload_metrics": "changes nothing of anybody's",
+    "open_link": "is a view, and views are not noted",
+    "test_webhook": "sends a ping",
+    "retry_delivery": "tells what was to be told",
+    "retry_deliveries": "tells what was to be told",
 }

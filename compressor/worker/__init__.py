@@ -28,7 +28,7 @@ from chipmunk.config import Settings
 from chipmunk.db import GONE
 from chipmunk.errors import Problem, SettingsError, Unavailable
 from chipmunk.jobs import Job
-from compressor import climb, collecting, fetching, importing, moving, purge, scrub, sweep
+from compressor import climb, collecting, delivering, fetching, importing, moving, purge, scrub, sweep
 from compressor.niceness import LADDERS, step_back
 from compressor.parts import Parts, assembled
 
@@ -246,7 +246,11 @@ async def run(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with assembled(settings) as parts, heartbeats.beating(parts.database, "worker"):
         log.info("working")
-        await asyncio.gather(Worker(parts, stopping).run(), sweep.Sweeper(parts).run(stopping))
+        await asyncio.gather(
+            Worker(parts, stopping).run(),
+            sweep.Sweeper(parts).run(stopping),
+            delivering.Deliverer(parts).run(stopping),
+        )
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ from gateway.api import (
     users,
     views_log,
     watching,
+    webhooks,
 )
 from gateway.api.call import Handler, Parts
 from gateway.api.health import Health
@@ -94,6 +95,15 @@ HANDLERS: dict[str, Handler] = {
     "list_backends": backends.list_backends,
     "delete_backend": backends.delete_backend,
     "scrub_backend": backends.scrub_backend,
+    "put_webhook": webhooks.put_webhook,
+    "get_webhook": webhooks.get_webhook,
+    "list_webhooks": webhooks.list_webhooks,
+    "delete_webhook": webhooks.delete_webhook,
+    "rotate_webhook": webhooks.rotate_webhook,
+    "test_webhook": webhooks.test_webhook,
+    "list_deliveries": webhooks.list_deliveries,
+    "retry_deliveries": webhooks.retry_deliveries,
+    "retry_delivery": webhooks.retry_delivery,
     "get_job": jobs.get_job,
     "cancel_job": jobs.cancel_job,
     "retry_job": jobs.retry_job,

@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.responses import Response
 
-from chipmunk import backends, jobs, metrics, whereabouts
+from chipmunk import backends, deliveries, jobs, metrics, whereabouts
 from chipmunk.errors import Unavailable
 from gateway.api import documents
 from gateway.api.call import FRESH, Call, put
@@ -44,6 +44,7 @@ async def _readings(call: Call) -> metrics.Readings:
             depths = await jobs.depths(connection)
             waiting = await whereabouts.waiting(connection)
             places = await backends.every(connection)
+            pending, dead, oldest = await deliveries.waiting(connection)
     except Unavailable:
         return readings
     none: dict[tuple[str, ...], float] = {(kind, state): 0.0 for kind in jobs.KINDS for state in STATES}
@@ -51,6 +52,8 @@ async def _readings(call: Call) -> metrics.Readings:
     readings[metrics.JOBS_OLDEST] = none | {(kind, state): age for kind, state, _, age in depths}
     readings[metrics.COPIES_UNSETTLED] = {(name,): float(n) for name, n in waiting.items()}
     readings[metrics.BACKEND_UP] = {(b.id,): float(b.up is not False) for b in places}
+    readings[metrics.DELIVERIES_WAITING] = {("pending",): float(pending), ("dead",): float(dead)}
+    readings[metrics.DELIVERIES_OLDEST] = {(): oldest}
     return readings
 
 

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from chipmunk import (
+    deliveries,
     events,
     idempotency,
     images_jobs,
@@ -24,7 +25,18 @@ from chipmunk import (
 )
 from chipmunk.db import Connection
 
-GROWING = {"media", "links", "flow_media", "users", "sessions", "session_tokens", "idempotency_keys", "events", "jobs"}
+GROWING = {
+    "media",
+    "links",
+    "flow_media",
+    "users",
+    "sessions",
+    "session_tokens",
+    "idempotency_keys",
+    "events",
+    "jobs",
+    "webhook_deliveries",
+}
 SWEEPS = (
     links.forget_expired,
     sessions.forget_expired,
@@ -34,6 +46,7 @@ SWEEPS = (
     users.enqueue_purges,
     quotas.release_expired,
     events.forget_old,
+    deliveries.forget_old,
     images_jobs.go_on_with_all,
     jobs.forget_old,
     library.sum_up,

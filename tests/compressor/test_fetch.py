@@ -22,8 +22,9 @@ from cryptography.x509.oid import NameOID
 from chipmunk import __version__
 from chipmunk.addresses import Allowed
 from chipmunk.errors import EmptyFile, FetchFailed, Problem, QuotaExceeded, TooLarge, Unsupported, UrlRefused
+from chipmunk.goals import goal
 from compressor import sniff
-from compressor.fetch import Fetched, Fetcher, goal
+from compressor.fetch import Fetched, Fetcher
 from tests.compressor.conftest import photo
 from tests.compressor.site import Site, chunked, endless, moved, site, told
 

@@ -10,6 +10,7 @@ from tests.client import fresh
 from tests.roles.stage import PICTURE, TUS, Call, Stage
 
 Made = Callable[[Stage], Call]
+AWAY = {"url": "https://hooks.invalid/"}
 
 
 def of(
@@ -102,6 +103,22 @@ def _link(stage: Stage) -> str:
     return f"/v1/links/{stage.link()['id']}"
 
 
+def hook(after: str = "") -> Callable[[Stage], str]:
+    def made(stage: Stage) -> str:
+        for one in stage.answer("GET", "/v1/webhooks")["items"]:
+            stage.answer("DELETE", f"/v1/webhooks/{one['id']}")
+        path = f"/v1/webhooks/{fresh('hook')}"
+        stage.answer("PUT", path, json=AWAY)
+        return path + after
+
+    return made
+
+
+def _delivery(stage: Stage) -> str:
+    path = hook()(stage)
+    return f"{path}/deliveries/{stage.answer('POST', f'{path}/test')['id']}/retry"
+
+
 CALLS: dict[str, Made] = {
     "put_user": of("PUT", lambda s: f"/v1/users/{fresh('made')}", empty),
     "get_user": of("GET", lambda s: f"/v1/users/{s.owner}"),
@@ -176,6 +193,15 @@ CALLS: dict[str, Made] = {
     "list_backends": of("GET", "/v1/backends"),
     "delete_backend": of("DELETE", _backend),
     "scrub_backend": of("POST", "/v1/backends/local/scrub"),
+    "put_webhook": of("PUT", lambda s: f"/v1/webhooks/{fresh('hook')}", lambda s: AWAY),
+    "get_webhook": of("GET", hook()),
+    "list_webhooks": of("GET", "/v1/webhooks"),
+    "delete_webhook": of("DELETE", hook()),
+    "rotate_webhook": of("POST", hook("/rotate")),
+    "test_webhook": of("POST", hook("/test")),
+    "list_deliveries": of("GET", hook("/deliveries")),
+    "retry_deliveries": of("POST", hook("/deliveries/retry")),
+    "retry_delivery": of("POST", _delivery),
     "healthz": of("GET", "/healthz"),
     "livez": of("GET", "/livez"),
     "metrics": of("GET", "/metrics"),
