@@ -23,6 +23,7 @@ from chipmunk.setting_types import (
     Efforts,
     Folders,
     Keys,
+    MailServer,
     Networks,
     OperatorKey,
     Origins,
@@ -30,6 +31,7 @@ from chipmunk.setting_types import (
     Printable,
     Qualities,
     Reachable,
+    Sender,
     WebAddress,
     Words,
 )  # fmt: skip
@@ -130,6 +132,21 @@ class Settings(BaseModel):
     jwt_algorithms: Asymmetric = Field(
         ("RS256", "ES256", "Ed25519", "EdDSA"), description="Their algorithms, asymmetric only."
     )
+
+    smtp_url: MailServer = Field("", repr=False, description="The server that takes mails; unset: none are sent.")
+    mail_from: Sender = Field("", description="Whom mails are from, `Name <address>`.")
+    mail_link_seconds: int = Field(604_800, ge=3600, le=31_622_400, description="How long the link in a mail opens.")
+    mail_per_app: int = Field(1000, ge=1, le=1_000_000, description="Mails of an app in any 24 hours.")
+    mail_per_sender: int = Field(50, ge=1, le=1_000_000, description="Mails of a user in any 24 hours.")
+    mail_per_recipient: int = Field(10, ge=1, le=1_000_000, description="Mails of an app to one mailbox in 24 hours.")
+
+    @model_validator(mode="after")
+    def _whole_mail(self) -> Self:
+        if self.smtp_url and not self.mail_from:
+            raise ValueError("CHIPMUNK_SMTP_URL needs CHIPMUNK_MAIL_FROM beside it")
+        if self.smtp_url and not self.base_url.isascii():
+            raise ValueError("CHIPMUNK_SMTP_URL needs a CHIPMUNK_PUBLIC_URL in ASCII: xn--… for what is not")
+        return self
 
     @model_validator(mode="after")
     def _whole_login(self) -> Self:

@@ -83,6 +83,22 @@ def _up_to(most: int) -> AfterValidator:
     return AfterValidator(checked)
 
 
+def _smtp(value: str) -> str:
+    if value:
+        from chipmunk import mail  # with all that writes mails, which most processes never do
+
+        mail.server(value)
+    return value
+
+
+def _sender(value: str) -> str:
+    if value:
+        from chipmunk import mail
+
+        mail.sender(value)
+    return value
+
+
 def _printable(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._:/\[\]@%+-]*", value):
         raise ValueError("has a character that such a value cannot have")
@@ -105,4 +121,6 @@ WebAddress = Annotated[str, AfterValidator(_web)]
 Asymmetric = Annotated[Words, AfterValidator(_asymmetric)]
 Qualities = Annotated[Six, _up_to(100)]
 Efforts = Annotated[Six, _up_to(6)]
+MailServer = Annotated[str, AfterValidator(_smtp)]
+Sender = Annotated[str, AfterValidator(_sender)]
 Printable = Annotated[str, AfterValidator(_printable)]

@@ -29,8 +29,10 @@ from chipmunk import (
     media_keys,
     metrics,
     quotas,
+    recipients,
     revocations,
     sessions,
+    shares,
     tagging,
     trash,
     users,
@@ -124,6 +126,7 @@ class Sweeper:
             deliveries.forget_old,
             revocations.forget_old,
             heartbeats.forget_old,
+            shares.forget_old,
         )
         async with self._parts.database.connection() as connection:
             await library.sum_up(connection)
@@ -151,6 +154,7 @@ class Sweeper:
         await asyncio.gather(*(self._check(key) for key in known))
         async with self._parts.database.transaction() as connection:
             anew = await webhooks.seal_anew(connection, self._parts.stores.vault)
+            anew += await recipients.seal_anew(connection, self._parts.settings.master_keys)
             if len(known) > 1:
                 anew += await media_keys.seal_anew(connection, self._parts.stores.vault, ANEW)
                 anew += await media_keys.seal_secrets_anew(connection, self._parts.stores.vault)

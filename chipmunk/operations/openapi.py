@@ -26,6 +26,7 @@ IN_PATH: dict[str, Document] = {
     "webhook": NAME,
     "entrance": {"type": "string"},
     "token": {"type": "string", "description": "As the `presigned_url_str` has it."},
+    "recipient": {"type": "string", "description": "As the mail has it."},
     "id": {"type": "string", "description": "The signed id, as a `url` has it."},
     "quality": {"type": "integer", "minimum": 0, "maximum": 6},
 }

@@ -8,16 +8,16 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from chipmunk import credentials, rates
+from chipmunk import credentials, rates, shares
 from chipmunk import errors as e
 from chipmunk.bodies import FORM, JSON
 from chipmunk.openings import WrongPassword
 from chipmunk.operations import gloflow as g
 from chipmunk.operations import hooks as h
+from chipmunk.operations import mailing, tagging
 from chipmunk.operations import models as m
 from chipmunk.operations import places as p
 from chipmunk.operations import sharing as s
-from chipmunk.operations import tagging
 from chipmunk.operations import trail as t
 
 Access = Literal["anyone", "guest", "user", "app", "operator"]
@@ -154,6 +154,11 @@ LINKS = (
     Operation("open_link", "POST", "/v1/links/{id}/open", "Open a link that has a password or a number of views", "whoever has the link", "anyone", also=(303,), answer=s.Opening, takes=((JSON, s.OpenFields), (FORM, s.OpenFields)), problems=(WrongPassword, e.CrossSite)),
     Operation("share_page", "GET", "/share/{id}", "What a link for `anyone` shares, as a page", "whoever has the link", "anyone", kind="text/html"),
 )  # fmt: skip
+MAIL = (
+    Operation("share", "POST", "/v1/images/share", "Send somebody a link by mail", OWN, scope="manage", answer=mailing.Shared, takes=((JSON, mailing.ShareFields),), problems=(e.NotFound, e.NotInstalled, shares.TooManyMails)),
+    Operation("unsubscribe_page", "GET", "/unsubscribe/{recipient}", "Ask whether no more mails are wanted", "whoever got a mail", "anyone", kind="text/html"),
+    Operation("unsubscribe", "POST", "/unsubscribe/{recipient}", "Have no more mails sent there", "whoever got a mail", "anyone", kind="text/html"),
+)  # fmt: skip
 FLOWS = (
     Operation("put_flow", "PUT", "/v1/flows/{flow}", "Make or change a flow", APP, "app", also=(201,), answer=m.Flow, takes=((JSON, m.FlowFields),), problems=(e.Conflict, *PLACING)),
     Operation("get_flow", "GET", "/v1/flows/{flow}", "A flow", APP, "app", answer=m.Flow),
@@ -209,7 +214,7 @@ SERVICE = (
 )  # fmt: skip
 
 GROUPS: dict[str, tuple[Operation, ...]] = {
-    "users": USERS, "sessions": SESSIONS, "media": MEDIA, "uploads": UPLOADS, "images": IMAGES, "links": LINKS, "flows": FLOWS, "backends": BACKENDS, "jobs": JOBS,
+    "users": USERS, "sessions": SESSIONS, "media": MEDIA, "uploads": UPLOADS, "images": IMAGES, "links": LINKS, "mail": MAIL, "flows": FLOWS, "backends": BACKENDS, "jobs": JOBS,
     "audit": AUDIT, "webhooks": WEBHOOKS, "service": SERVICE,
 }  # fmt: skip
 OPERATIONS: tuple[Operation, ...] = tuple(o for group in GROUPS.values() for o in group)

@@ -28,7 +28,7 @@ from chipmunk.config import Settings
 from chipmunk.db import GONE
 from chipmunk.errors import Problem, SettingsError, Unavailable
 from chipmunk.jobs import Job
-from compressor import climb, collecting, delivering, fetching, importing, moving, purge, scrub, sweep
+from compressor import climb, collecting, delivering, fetching, importing, mailing, moving, purge, scrub, sweep
 from compressor.niceness import LADDERS, step_back
 from compressor.parts import Parts, assembled
 
@@ -39,6 +39,7 @@ RECONNECT_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 STEADY_SECONDS = 30.0
 MOST_DEATHS = 3  # a job that killed this many workers is not tried again
 MOST_TRIES = {True: 20, False: 5}  # by whether the fault was the surroundings'
+MOST_TRIES_OF_A_MAIL = 300  # a day, with the delays between
 LONGEST_DELAY = timedelta(minutes=5)
 PASSING = (Unavailable, *GONE)
 log = structlog.get_logger()
@@ -59,10 +60,16 @@ AFAR: dict[str, Work] = {
     jobs.COLLECT: collecting.collect,
     jobs.WALK: importing.walk,
     jobs.TAKE: importing.take,
+    jobs.MAIL: mailing.send,
 }
 AFAR_AT_ONCE = 8
 OF_IMAGES = (jobs.FETCH, jobs.COLLECT, jobs.TAKE)
-LONG = {jobs.MOVE: 2, jobs.SCRUB: 1, jobs.FETCH: 4}  # at once, of all workers: hours, or as slow as a stranger likes
+LONG = {
+    jobs.MOVE: 2,
+    jobs.SCRUB: 1,
+    jobs.FETCH: 4,
+    jobs.MAIL: 2,
+}  # at once, of all workers: hours, or as slow as a stranger likes
 
 
 class Ends(buffers.JobStatusLogBuffer):
@@ -203,7 +210,8 @@ class Worker:
             return await {**HERE, **AFAR}[job.kind](self._parts, job) is not False
 
     async def _again(self, job: Job, tries: int, error: Exception) -> str:
-        if tries >= MOST_TRIES[isinstance(error, Problem) and error.status >= 500]:
+        passing = isinstance(error, Problem) and error.status >= 500
+        if tries >= (MOST_TRIES_OF_A_MAIL if passing and job.kind == jobs.MAIL else MOST_TRIES[passing]):
             return await self._fail(job, error.detail if isinstance(error, Problem) else Problem.sentence)
         raise await self._handed_back(job, _delay(tries)) from error
 
@@ -217,6 +225,8 @@ class Worker:
         async with self._parts.database.transaction() as connection:
             if job.kind in OF_IMAGES:
                 await images_jobs.failed(connection, job, reason)
+            if job.kind == jobs.MAIL:
+                await mailing.give_up(connection, job)
             if job.kind == jobs.WALK and job.part_of is not None:
                 await jobs.end(connection, job.part_of, "failed", reason)
             if await jobs.end(connection, job.id, "failed", reason) and job.kind == jobs.LADDER and job.media_id:

@@ -26,7 +26,7 @@ from chipmunk.operations.table import OPERATIONS, Operation
 from tests.client import App, photo
 from tests.compressor.site import served, told
 from tests.harness import System, scratch
-from tests.roles.stage import ROLES, Stage
+from tests.roles.stage import MAIL, ROLES, Stage
 
 THERE = "127.0.0.84"
 EXAMPLES = int(os.environ.get("CHIPMUNK_TESTS_FUZZ", "3"))
@@ -46,7 +46,7 @@ SPENT = ("DELETE",)  # with these nothing real is named, or little would be left
 def stage() -> Iterator[Stage]:
     with scratch() as folder, served(THERE) as site:
         limits = {"user_calls_per_minute": 0, "user_uploads_per_minute": 0}
-        with System(folder / "data", fetch_allow=THERE, **limits) as system, App(system) as app:
+        with System(folder / "data", fetch_allow=THERE, **MAIL, **limits) as system, App(system) as app:
             site.pages |= {"/1.jpg": told(photo(80, 60))}
             yield Stage(app, site)
             assert app.system.healthy()
@@ -72,6 +72,7 @@ def real(stage: Stage) -> dict[str, list[str]]:
         "link": [stage.link()["id"]],
         "job": [stage.failed],
         "upload": [stage.upload().rpartition("/")[2]],
+        "recipient": [stage.recipient()],
         "backend": ["local"],
         "name": ["a.jpg"],
         "quality": ["0", "1", "6"],

@@ -13,7 +13,7 @@ from tests.client import App, photo
 from tests.compressor.site import endless, served, told
 from tests.harness import System, scratch
 from tests.roles.calls import CALLS
-from tests.roles.stage import ROLES, Stage
+from tests.roles.stage import MAIL, ROLES, Stage
 
 PAGE = Path(__file__).parents[2] / "docs/reference/roles.md"
 THERE = "127.0.0.83"
@@ -31,7 +31,7 @@ def table() -> dict[str, list[int]]:
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    with scratch() as folder, served(THERE) as site, System(folder / "data", fetch_allow=THERE) as system:
+    with scratch() as folder, served(THERE) as site, System(folder / "data", fetch_allow=THERE, **MAIL) as system:
         site.pages |= {"/1.jpg": told(photo(80, 60)), "/slow.jpg": endless(b"", 1)}
         with App(system) as app:
             yield Stage(app, site)

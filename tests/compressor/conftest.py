@@ -51,7 +51,7 @@ def settings_of(data_dir: Path, database_url: str, redis_url: str, **given: Any)
     (data_dir / "store" / ".spool").mkdir(parents=True, exist_ok=True)
     return Settings(
         data_dir=data_dir, database_url=database_url, redis_url=redis_url,
-        api_key=API_KEY, secret_keys=(SECRET,), master_keys=(SECRET[::-1],), **{"decoders": 2, **given},
+        api_key=API_KEY, secret_keys=(SECRET,), **{"decoders": 2, "master_keys": (SECRET[::-1],), **given},
     )  # fmt: skip
 
 

@@ -119,6 +119,11 @@ def _delivery(stage: Stage) -> str:
     return f"{path}/deliveries/{stage.answer('POST', f'{path}/test')['id']}/retry"
 
 
+def _mail(stage: Stage) -> dict[str, Any]:
+    to = {"email_address": f"{fresh('ann')}@example.com", "email_subject": "Look", "email_body": ""}
+    return {"image_id": stage.media["id"], **to}
+
+
 CALLS: dict[str, Made] = {
     "put_user": of("PUT", lambda s: f"/v1/users/{fresh('made')}", empty),
     "get_user": of("GET", lambda s: f"/v1/users/{s.owner}"),
@@ -166,6 +171,9 @@ CALLS: dict[str, Made] = {
     "delete_link": of("DELETE", _link),
     "open_link": of("POST", lambda s: f"/v1/links{s.link(max_views=1)['url']}open", empty),
     "share_page": of("GET", lambda s: s.link(password="heron")["page"]),
+    "share": of("POST", "/v1/images/share", _mail),
+    "unsubscribe_page": of("GET", lambda s: f"/unsubscribe/{s.recipient()}"),
+    "unsubscribe": of("POST", lambda s: f"/unsubscribe/{s.recipient()}"),
     "put_flow": of("PUT", lambda s: f"/v1/flows/{fresh('flow')}", empty),
     "get_flow": of("GET", flow()),
     "list_flows": of("GET", "/v1/flows"),

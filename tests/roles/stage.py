@@ -10,14 +10,16 @@ from typing import Any
 
 import httpx
 
+from chipmunk import recipients
 from chipmunk.db import opened
-from chipmunk.signing import digest
+from chipmunk.signing import digest, random_identifier
 from tests.client import App, fresh, photo
 from tests.compressor.site import Site
 from tests.harness import until
 
 ROLES = ("none", "other app", "other user", "viewer", "editor", "flow admin", "owner", "app", "operator")
 MEMBERS = {"viewer": "viewer", "editor": "editor", "flow admin": "admin"}
+MAIL = {"smtp_url": "smtp://127.0.0.1:9", "mail_from": "media@example.com"}  # where nothing takes it
 TUS = {"Tus-Resumable": "1.0.0"}
 PICTURE = photo(40, 30)
 
@@ -96,6 +98,10 @@ class Stage:
         """One of the owner's for anyone."""
         fields = {"audience": "anyone", **fields}
         return dict(self.answer("POST", f"/v1/media/{self.media['id']}/links", json=fields))
+
+    def recipient(self) -> str:
+        """What somebody who got a mail unsubscribes by."""
+        return recipients.leaving(self.app.system.settings).sign(random_identifier())
 
     def nine_bytes(self) -> dict[str, str]:
         """What is said when a resumable upload of the owner's is made."""
