@@ -170,7 +170,19 @@ def test_a_member_is_shown_what_concerns_them_and_no_more(cast: Cast, app: App) 
         app.http.put(f"/v1/flows/{name}/members/{user}", json={"role": "viewer"})
     media = app.ready(cast.media(flow=[shared, secret]))
     seen = cast.ask("other", "GET", f"/v1/media/{media['id']}").json()
-    owners = {"reason", "total_bytes", "sha256", "origin", "meta", "job", "stored", "cid"}
+    owners = {
+        "reason",
+        "total_bytes",
+        "sha256",
+        "origin",
+        "meta",
+        "notes",
+        "job",
+        "stored",
+        "cid",
+        "trashed_at",
+        "purge_at",
+    }
     assert seen == {k: media[k] for k in media if k not in owners} | {"flows": [shared]}
     assert cast.ask("owner", "GET", f"/v1/media/{media['id']}").json() == media
     for query in (f"flow={shared}", f"user={cast.owner}", f"user={cast.owner}&flow={shared}", ""):

@@ -140,6 +140,8 @@ def test_a_compressor_killed_under_load_costs_no_upload(app: App, tus_clients: C
     given = {"headers": app.system.app, "atOnce": 8, "retries": 100, "delay": 200}
     process = tus_clients.start(f"{app.system.url}{PATH}", uploads, **given)
     try:
+        made = f"select 1 from uploads p join users u on u.id = p.user_id where u.name = '{user}'"
+        until(lambda: len(asked(app, made)) >= 8, 20)  # what is reserved for one that is killed before lasts a while
         for _ in range(2):
             until(lambda: bool(asked(app, "select 1 from uploads where state = 'open' and \"offset\" > 0")), 20)
             kill(app)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from chipmunk import deliveries, jobs, media, telling, webhooks
+from chipmunk import deliveries, jobs, leftovers, telling, webhooks
 from chipmunk.deliveries import Delivery
 from chipmunk.errors import Conflict
 from chipmunk.telling import AFTER
@@ -445,7 +445,7 @@ async def test_a_deleted_user_takes_their_media_along_and_the_app_is_told_of_eac
     made = [await house.stored(photo(seed=n)) for n in range(3)]
     async with house.database.transaction() as connection:
         await connection.execute("update users set deleted_at = now() where id = $1", house.keys["ann"])
-        assert len(await media.deleted_of(connection, house.keys["ann"], 100, UUID(int=0))) == 3
+        assert len(await leftovers.deleted_of(connection, house.keys["ann"], 100, UUID(int=0))) == 3
     async with deliverer(house):
         await soon(lambda: all("media.deleted" in there.types(one["id"]) for one in made))
 
