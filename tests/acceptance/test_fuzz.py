@@ -29,7 +29,7 @@ from tests.harness import System, scratch
 from tests.roles.stage import MAIL, ROLES, Stage
 
 THERE = "127.0.0.84"
-EXAMPLES = int(os.environ.get("CHIPMUNK_TESTS_FUZZ", "3"))
+EXAMPLES = int(os.environ.get("CHIPMUNK_TESTS_FUZZ", "2"))
 CHECKS: list[CheckFunction] = [
     status_code_conformance,
     content_type_conformance,
