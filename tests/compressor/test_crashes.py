@@ -73,12 +73,13 @@ async def books(house: House) -> None:
 @pytest.mark.parametrize("key", ["", "once"])
 async def test_an_upload_killed_at_any_step_is_there_or_leaves_no_trace(house: House, key: str) -> None:
     gate, answered, step = asyncio.Semaphore(AT_ONCE), 0, 0
+    apart = 1 if key else 2  # with a key it takes the same steps, and more
     while answered < STRIDE:
-        steps = range(step + 1, step + 1 + STRIDE)
+        steps = range(step + 1, step + 1 + STRIDE * apart, apart)
         for n in steps:
             await house.user(f"u{n}")
         said = await asyncio.gather(*(die(house, gate, "upload", str(n), f"u{n}", key) for n in steps))
-        answered, step = sum(s.startswith("201 ") for s in said), step + STRIDE
+        answered, step = sum(s.startswith("201 ") for s in said), step + STRIDE * apart
         for s in said:
             if s:
                 assert s.startswith("201 "), s
@@ -87,7 +88,7 @@ async def test_an_upload_killed_at_any_step_is_there_or_leaves_no_trace(house: H
     assert step > 3 * STRIDE
     await books(house)
     if key:
-        for n in range(1, step + 1):
+        for n in range(1, step + 1, apart):
             again = await house.put(photo(), user=f"u{n}", headers={"idempotency-key": key})
             assert again.status_code == 201
             assert (await house.standing(f"u{n}"))[2] == 1
