@@ -18,10 +18,10 @@ from benchmarks import seeding
 from benchmarks.rows import Row, alone, at_most
 from benchmarks.town import Town
 from chipmunk import (
-    credentials,
     flows,
     idempotency,
     jobs,
+    keys,
     leftovers,
     links,
     listing,
@@ -221,7 +221,7 @@ class Scene:
         """From the pre-check of an upload to the end of its ladder."""
         one, database, size = self.connection, One(self.connection), 200_000
         flow = (await flows.postable(one, self.app, [flows.GENERAL], self.owner))[0]
-        await credentials.keep_api_key(one, "cmk_of_the_scene")
+        await keys.keep_that_of_settings(one, "cmk_of_the_scene")
         await posting.by_key(one, "cmk_of_the_scene", self.name, [flows.GENERAL])
         identifier = await quotas.reserve(database, self.owner, 3 * size, size)
         await quotas.renew(one, self.owner, identifier)

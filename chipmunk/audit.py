@@ -54,17 +54,25 @@ ACTIONS = {
     "backend.changed": "`backend`, `fields`: the names of what was given",
     "backend.deleted": "`backend`; `lost`, where it was given up",
     "backend.scrubbed": "`backend`, `job`",
+    "app.made": "what was given",
+    "app.changed": "what was given",
+    "app.deleted": "`job`",
+    "key.made": "`key`, `scopes`",
+    "key.rotated": "`key`, `by`: that of the new one, `grace_seconds`",
+    "key.revoked": "`key`",
 }
-COLUMNS = "app_id, actor, actor_id, session_id, action, user_id, media_id, link_id, flow, request_id, changes"
+COLUMNS = "app_id, actor, actor_id, session_id, key_id, action, user_id, media_id, link_id, flow, request_id, changes"
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something; a user by their row, and by the handle of their session where they have one."""
+    """Who does something; a user by their row, and by the handle of their session where they have one, an app by that of
+    its key, where it is known."""
 
     kind: Literal["operator", "app", "user", "system"]
     user: int | None = None
     session: UUID | None = None
+    key: UUID | None = None
 
 
 SYSTEM, APP, OPERATOR = Actor("system"), Actor("app"), Actor("operator")
@@ -72,7 +80,7 @@ SYSTEM, APP, OPERATOR = Actor("system"), Actor("app"), Actor("operator")
 
 def by(caller: Caller) -> Actor:
     """The caller, as the log knows them."""
-    return Actor(caller.kind, caller.user_id, caller.session_id)
+    return Actor(caller.kind, caller.user_id, caller.session_id, caller.key_id)
 
 
 def beginner(user: int, *, by_app: bool) -> Actor:
@@ -101,8 +109,8 @@ async def note(
     """Adds a row in the caller's transaction. `user` is whose account or media it is about; what is the operator's has no
     `app`."""
     await connection.execute(
-        f"insert into audit ({COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        app, actor.kind, actor.user, actor.session, action, user, media, link, flow, request_id(), changes or {},
+        f"insert into audit ({COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        app, actor.kind, actor.user, actor.session, actor.key, action, user, media, link, flow, request_id(), changes or {},
     )  # fmt: skip
 
 
@@ -116,6 +124,7 @@ class Entry:
     by: int | None
     by_name: str | None
     session: UUID | None
+    key: UUID | None
     action: str
     user: str | None
     media: UUID | None
@@ -165,7 +174,7 @@ async def page(
         walk, given = (OF_ALL, ()) if app is None else (OF_AN_APP, (app,))
     rows = await connection.fetch(
         f"""
-        select a.id, a.at, a.actor, a.actor_id, b.name as by_name, a.session_id, a.action, u.name as user, a.media_id,
+        select a.id, a.at, a.actor, a.actor_id, b.name as by_name, a.session_id, a.key_id, a.action, u.name as user, a.media_id,
                a.link_id, a.flow, a.request_id, a.changes
         from ({walk}) walked join audit a on a.id = walked.id
              left join users b on b.id = a.actor_id and b.deleted_at is null

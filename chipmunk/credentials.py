@@ -6,19 +6,20 @@ Authorization beats the cookie and never falls back to it. A credential that is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
-from chipmunk import apps, revocations
+from chipmunk import apps, keys
 from chipmunk.config import Settings
 from chipmunk.db import Connection
 from chipmunk.errors import Forbidden, ScopeMissing, Unauthorized
 from chipmunk.signing import Seal, digest, same
 
 SCOPES = ("view", "upload", "manage")
-SESSION, API_KEY, OPERATOR = "cms_", "cmk_", "cmo_"
+SESSION, API_KEY, OPERATOR = "cms_", keys.PREFIX, "cmo_"
 COOKIE = "chipmunk_session"
 LONGEST = 8192
 
@@ -34,8 +35,20 @@ class Presented:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much all of an app may call and upload in a minute; None: as much as its users and keys may."""
+
+    calls: int | None = None
+    uploads: int | None = None
+
+
+UNLIMITED = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose call this is. `expires_at` is Unix time; `user_id` and `user` are None unless `kind` is user."""
+    """Whose call this is. `expires_at` is Unix time; `user_id` and `user` are None unless `kind` is user, `key_id`
+    unless it is app. `limits` are those of the app."""
 
     kind: Literal["operator", "app", "user"]
     app_id: int
@@ -44,6 +57,8 @@ class Caller:
     scopes: frozenset[str] = frozenset(SCOPES)
     session_id: UUID | None = None
     expires_at: float | None = None
+    key_id: UUID | None = None
+    limits: Limits = UNLIMITED
 
     def need(self, scope: Scope) -> None:
         """Raises unless the caller may do what `scope` stands for."""
@@ -133,8 +148,9 @@ class Authenticator:
 async def _by_session(connection: Connection, token: str) -> Caller | None:
     row = await connection.fetchrow(
         """
-        select s.id, s.user_id, s.scopes, s.expires_at, u.app_id, u.name
+        select s.id, s.user_id, s.scopes, s.expires_at, u.app_id, u.name, a.calls_per_minute, a.uploads_per_minute
         from session_tokens t join sessions s on s.id = t.session_id join users u on u.id = s.user_id
+             join apps a on a.id = u.app_id
         where t.hash = $1 and s.expires_at > now() and not u.suspended and u.deleted_at is null
         """,
         digest(token),
@@ -143,20 +159,52 @@ async def _by_session(connection: Connection, token: str) -> Caller | None:
         return None
     return Caller(
         "user", row["app_id"], row["user_id"], row["name"],
-        frozenset(row["scopes"]), row["id"], row["expires_at"].timestamp(),
+        frozenset(row["scopes"]), row["id"], row["expires_at"].timestamp(), limits=limits(row),
     )  # fmt: skip
 
 
 async def _by_api_key(connection: Connection, token: str) -> Caller | None:
-    app = await connection.fetchval("select app_id from api_keys where hash = $1", digest(token))
-    return None if app is None else Caller("app", app)
+    row = await connection.fetchrow(
+        f"""
+        select k.id, k.app_id, k.scopes, k.expires_at, a.calls_per_minute, a.uploads_per_minute
+        from api_keys k join apps a on a.id = k.app_id where k.hash = $1 and {keys.VALID}
+        """,
+        digest(token),
+    )
+    return None if row is None else by_key(row)
+
+
+def by_key(row: Mapping[str, Any]) -> Caller:
+    """The app that a row of its keys makes the caller, within that key's scopes."""
+    expires_at = None if row["expires_at"] is None else row["expires_at"].timestamp()
+    return Caller(
+        "app", row["app_id"], scopes=keys.may(row["scopes"]), expires_at=expires_at, key_id=row["id"], limits=limits(row)
+    )  # fmt: skip
+
+
+def limits(row: Mapping[str, Any]) -> Limits:
+    """Those of the app that a row tells of."""
+    calls, uploads = row["calls_per_minute"], row["uploads_per_minute"]
+    return UNLIMITED if calls is None and uploads is None else Limits(calls, uploads)
+
+
+async def every_key(connection: Connection) -> dict[bytes, Caller]:
+    """All keys that are good now, by their hash, for the authorizer."""
+    rows = await connection.fetch(
+        f"""
+        select k.hash, k.id, k.app_id, k.scopes, k.expires_at, a.calls_per_minute, a.uploads_per_minute
+        from api_keys k join apps a on a.id = k.app_id where {keys.VALID}
+        """
+    )
+    return {row["hash"]: by_key(row) for row in rows}
 
 
 async def _by_claims(connection: Connection, claims: Claims) -> Caller | None:
     row = await connection.fetchrow(
         """
-        select u.id, u.app_id, u.name from users u
-        where u.app_id = (select id from apps where name = $1) and u.name = $2
+        select u.id, u.app_id, u.name, a.calls_per_minute, a.uploads_per_minute
+        from users u join apps a on a.id = u.app_id
+        where a.name = $1 and a.deleted_at is null and u.name = $2
           and not u.suspended and u.deleted_at is null
           and (u.jwt_not_before is null or u.jwt_not_before <= $3)
           and not exists (select from departures d where d.app_id = u.app_id
@@ -168,18 +216,6 @@ async def _by_claims(connection: Connection, claims: Claims) -> Caller | None:
     )
     if row is None:
         return None
-    return Caller("user", row["app_id"], row["id"], row["name"], expires_at=claims.expires_at)
-
-
-async def keep_api_key(connection: Connection, key: str) -> None:
-    """Makes `key` the default app's only key; one that it replaces is revoked."""
-    app = await apps.default_app(connection)
-    async with connection.transaction():
-        gone = await connection.fetch(
-            "delete from api_keys where app_id = $1 and hash <> $2 returning 1", app, digest(key)
-        )
-        await connection.execute(
-            "insert into api_keys (hash, app_id) values ($1, $2) on conflict do nothing", digest(key), app
-        )
-        if gone:
-            await revocations.revoke(connection, f"key:{app}")
+    return Caller(
+        "user", row["app_id"], row["id"], row["name"], expires_at=claims.expires_at, limits=limits(row)
+    )  # fmt: skip

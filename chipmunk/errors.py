@@ -100,7 +100,7 @@ class KeyInBrowser(Forbidden):
 
 class ScopeMissing(Forbidden):
     code = "scope_missing"
-    sentence = "This session was made without the scope that the call needs."
+    sentence = "This credential was made without the scope that the call needs."
 
 
 class NotFound(Problem):

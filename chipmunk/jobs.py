@@ -17,10 +17,10 @@ from chipmunk.db import Connection
 from chipmunk.errors import Conflict, JobNotCancellable, NotFound
 from chipmunk.ids import new_id
 
-LADDER, PURGE_MEDIA, PURGE_USER = "ladder", "purge_media", "purge_user"
+LADDER, PURGE_MEDIA, PURGE_USER, PURGE_APP = "ladder", "purge_media", "purge_user", "purge_app"
 COPY, MOVE, SCRUB, FETCH, COLLECT = "copy", "move", "scrub", "fetch", "collect"
 IMAGES, WALK, TAKE, MAIL = "images", "walk", "take", "mail"
-KINDS = (LADDER, PURGE_MEDIA, PURGE_USER, COPY, MOVE, SCRUB, FETCH, COLLECT, IMAGES, WALK, TAKE, MAIL)
+KINDS = (LADDER, PURGE_MEDIA, PURGE_USER, PURGE_APP, COPY, MOVE, SCRUB, FETCH, COLLECT, IMAGES, WALK, TAKE, MAIL)
 CANCELLABLE = frozenset({LADDER, MOVE, SCRUB, FETCH, IMAGES})
 COLUMNS = (
     "id, kind, state, app_id, media_id, user_id, attempts, reason, payload, progress, created_at, started_at, finished_at,"

@@ -142,8 +142,8 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
             select f.id, stored.id from stored, unnest($20::bigint[]) as f (id)),
         named as materialized (select array(select name from flows where id = any($20::bigint[]) order by name) as flows),
         noted as (
-            insert into audit (app_id, actor, actor_id, session_id, action, user_id, media_id, request_id, changes)
-            select $2, $23, $24, $25, 'media.uploaded', $3, id, $26,
+            insert into audit (app_id, actor, actor_id, session_id, key_id, action, user_id, media_id, request_id, changes)
+            select $2, $23, $24, $25, $28, 'media.uploaded', $3, id, $26,
                    jsonb_build_object('kind', $5::text, 'mime', $6::text, 'bytes', $10::bigint, 'flows', named.flows)
             from stored, named)
         select o.name, stored.created_at, named.flows
@@ -152,7 +152,7 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         new.id, new.app_id, new.owner_id, state, new.kind, new.mime, new.filename, new.width, new.height, new.bytes,
         new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.music, job, new_id(), token,
         list(new.flow_ids), new.origin, new.meta, by.kind, by.user, by.session, audit.request_id(),
-        None if climbing else words.of_media(new.filename, new.music, new.meta),
+        None if climbing else words.of_media(new.filename, new.music, new.meta), by.key,
     )  # fmt: skip
     owner, created_at, flows = row
     return Media(

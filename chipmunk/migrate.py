@@ -9,7 +9,7 @@ import asyncpg
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.queries import Queries
 
-from chipmunk import credentials
+from chipmunk import keys
 from chipmunk.config import Settings
 from chipmunk.db import Connection
 from chipmunk.errors import SettingsError
@@ -69,7 +69,7 @@ async def migrate(settings: Settings) -> list[str]:
     try:
         applied = await apply(connection)
         if settings.api_key:
-            await credentials.keep_api_key(connection, settings.api_key)
+            await keys.keep_that_of_settings(connection, settings.api_key)
         return applied
     finally:
         await connection.close(timeout=5)

@@ -2,6 +2,7 @@
 
 `used_bytes + reserved_bytes` never passes `quota_bytes`: each reservation is one conditional UPDATE of the user's row,
 which PostgreSQL serialises. Every change of a reservation changes the user's row in the same transaction, users first.
+The same holds for all users of an app that has a quota, whose row a trigger changes after the user's (`apps`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from chipmunk import apps
 from chipmunk.db import Connection, Database
 from chipmunk.errors import Busy, QuotaExceeded
 from chipmunk.ids import new_id
@@ -191,14 +193,12 @@ async def _patiently(
     deadline = clock() + wait
     while True:
         async with database.connection() as connection:
-            if await attempt(connection):
-                return
-            row = await connection.fetchrow(
-                "select quota_bytes, used_bytes from users where id = $1 and deleted_at is null", user
-            )
-        if row is None or (row["quota_bytes"] is not None and row["used_bytes"] + size > row["quota_bytes"]):
-            left = max(0, row["quota_bytes"] - row["used_bytes"]) if row else 0
-            raise QuotaExceeded(needed_bytes=size, left_bytes=left)
+            with apps.perhaps_full():
+                if await attempt(connection):
+                    return
+            room = await left(connection, user)
+        if room is not None and room < size:
+            raise QuotaExceeded(needed_bytes=size, left_bytes=room)
         if clock() >= deadline:
             raise Busy(needed_bytes=size)
         await asyncio.sleep(POLL_SECONDS)
@@ -231,11 +231,18 @@ async def settle(connection: Connection, user: int, media: UUID, used: int, kept
 
 
 async def left(connection: Connection, user: int) -> int | None:
-    """What is left of the quota but for what is reserved, which may be given back; None where there is no limit."""
-    found: int | None = await connection.fetchval(
-        "select greatest(quota_bytes - used_bytes, 0) from users where id = $1", user
+    """What is left of the quotas of the user and of their app but for what is reserved, which may be given back; None where
+    there is no limit, 0 where there is no such user."""
+    row = await connection.fetchrow(
+        """
+        select least(u.quota_bytes - u.used_bytes, case when u.counted then a.quota_bytes - a.used_bytes end)
+        from users u join apps a on a.id = u.app_id where u.id = $1 and u.deleted_at is null
+        """,
+        user,
     )
-    return found
+    if row is None:
+        return 0
+    return None if row[0] is None else max(0, row[0])
 
 
 async def kept(connection: Connection, media: UUID) -> int:

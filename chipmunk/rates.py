@@ -17,7 +17,7 @@ import structlog
 
 from chipmunk import asgi, metrics
 from chipmunk.config import Settings
-from chipmunk.credentials import API_KEY, OPERATOR, Presented
+from chipmunk.credentials import API_KEY, OPERATOR, Caller, Limits, Presented
 from chipmunk.errors import RateLimited
 from chipmunk.signing import digest
 
@@ -51,13 +51,13 @@ return answer
 """
 
 Class = Literal["calls", "uploads", "passwords"]
-Kind = Literal["user", "key", "operator", "link", "address"]
+Kind = Literal["user", "key", "app", "operator", "link", "address"]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whose bucket it is: a user with all sessions and JWTs, a key with all that it does for users; of passwords a link
-    with all who try it, or an address with all that it tries."""
+    """Whose bucket it is: a user with all sessions and JWTs, a key with all that it does for users, an app with all keys and
+    users; of passwords a link with all who try it, or an address with all that it tries."""
 
     kind: Kind
     name: str
@@ -69,6 +69,7 @@ class Limit:
 
     what: Class
     quota: int
+    prefix: str = ""  # of its name in answers
 
     @property
     def cost(self) -> int:
@@ -97,12 +98,17 @@ class Standing:
         """In how many whole seconds there is more than is left now."""
         return -((self.limit.most - self.owed - (self.left + 1) * self.limit.cost) // MICROSECONDS)
 
-    def headers(self) -> dict[str, str]:
-        """As draft-ietf-httpapi-ratelimit-headers-11 has them."""
-        return {
-            "ratelimit-policy": f'"{self.limit.what}";q={self.limit.quota};w={WINDOW_SECONDS}',
-            "ratelimit": f'"{self.limit.what}";r={self.left};t={self.seconds}',
-        }
+    @property
+    def name(self) -> str:
+        return f'"{self.limit.prefix}{self.limit.what}"'
+
+
+def told(standings: Sequence[Standing]) -> dict[str, str]:
+    """What an answer tells of them, as draft-ietf-httpapi-ratelimit-headers-11 has it."""
+    return {
+        "ratelimit-policy": ", ".join(f"{s.name};q={s.limit.quota};w={WINDOW_SECONDS}" for s in standings),
+        "ratelimit": ", ".join(f"{s.name};r={s.left};t={s.seconds}" for s in standings),
+    }
 
 
 def subject(given: Presented, user: int | None) -> Subject:
@@ -143,10 +149,11 @@ class Limiter:
         self._failing = False
         self._rests_until = 0.0
 
-    async def count(self, scope: asgi.Scope, what: Class, given: Presented, user: int | None) -> None:
+    async def count(self, scope: asgi.Scope, what: Class, given: Presented, caller: Caller) -> None:
         """Counts a call whose caller is known; its answer will tell what is left. Raises RateLimited."""
         counting = self.counting(scope, what)
-        counting.begin(given, user)
+        counting.begin(given, caller.user_id)
+        counting.of_app(caller.app_id, caller.limits)
         await counting.end()
 
     def counting(self, scope: asgi.Scope, what: Class) -> Counting:
@@ -156,9 +163,9 @@ class Limiter:
         """Puts back what was taken for something that turned out not to count."""
         self.ask(whose, what, -1)
 
-    def ask(self, whose: Subject, what: Class, times: int = 1) -> Answer | None:
-        """Takes one out of a bucket; None where no limit applies or none can be told."""
-        limit = self._limits.get((whose.kind, what))
+    def ask(self, whose: Subject, what: Class, times: int = 1, limit: Limit | None = None) -> Answer | None:
+        """Takes one out of a bucket, which has this `limit` or that of settings; None where none applies or can be told."""
+        limit = limit or self._limits.get((whose.kind, what))
         if limit is None:
             return None
         if self._resting or (self._failing and self._asking is not None):
@@ -205,26 +212,39 @@ class Limiter:
 
 
 class Counting:
-    """A call being counted beside other work: begun once its subject is known, ended before anything is done."""
+    """A call being counted beside other work: begun once its subject is known, for its app too where that has limits, ended
+    before anything is done."""
 
     def __init__(self, limiter: Limiter, scope: asgi.Scope, what: Class) -> None:
         self._limiter = limiter
         self._scope = scope
         self._what = what
-        self._kind: Kind | None = None
-        self._answer: Answer | None = None
+        self._asked: list[tuple[Kind, Answer]] = []
 
     def begin(self, given: Presented, user: int | None) -> None:
         whose = subject(given, user)
-        self._kind, self._answer = whose.kind, self._limiter.ask(whose, self._what)
+        self._ask(whose, self._limiter.ask(whose, self._what))
+
+    def of_app(self, app: int, limits: Limits) -> None:
+        """Counts it for the app too."""
+        quota = limits.calls if self._what == "calls" else limits.uploads
+        if quota is not None:
+            whose = Subject("app", str(app))
+            self._ask(whose, self._limiter.ask(whose, self._what, limit=Limit(self._what, quota, "app_")))
+
+    def _ask(self, whose: Subject, answer: Answer | None) -> None:
+        if answer is not None:
+            self._asked.append((whose.kind, answer))
 
     async def end(self) -> None:
         """Has the request's answer tell what is left, whatever it will be. Raises RateLimited."""
-        standing = None if self._answer is None else await self._answer
-        if standing is None or self._kind is None:
-            return
-        asgi.tell(self._scope, standing.headers())
-        if not standing.allowed:
-            metrics.RATE_LIMITED.labels(self._kind, self._what).inc()
-            words = f"No more than {standing.limit.quota} {self._what} a minute: try again in {standing.seconds} s."
-            raise RateLimited(words, retry_after=standing.seconds)
+        answers = [(kind, await answer) for kind, answer in self._asked]
+        found = [(kind, standing) for kind, standing in answers if standing is not None]
+        if found:
+            asgi.tell(self._scope, told([standing for _, standing in found]))
+        for kind, standing in found:
+            if not standing.allowed:
+                metrics.RATE_LIMITED.labels(kind, self._what).inc()
+                whom = " of this app" if kind == "app" else ""
+                words = f"No more than {standing.limit.quota} {self._what} a minute{whom}: try again in {standing.seconds} s."
+                raise RateLimited(words, retry_after=standing.seconds)

@@ -75,8 +75,9 @@ async def make(connection: Connection, vault: Vault, settings: Settings, media: 
 
 async def _count(connection: Connection, settings: Settings, media: Media, recipient: UUID) -> None:
     """Holds the app, its sender and its recipient to what may go in any 24 hours; the caller holds the app's lock."""
+    of_app = await connection.fetchval("select mails_per_day from apps where id = $1", media.app_id)
     for which, values, most in (
-        ("app_id = $1", (media.app_id,), settings.mail_per_app),
+        ("app_id = $1", (media.app_id,), of_app or settings.mail_per_app),
         ("user_id = $1", (media.owner_id,), settings.mail_per_sender),
         ("app_id = $1 and recipient = $2", (media.app_id, recipient), settings.mail_per_recipient),
     ):

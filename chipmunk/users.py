@@ -55,9 +55,17 @@ async def put(
         app, name, quota, suspended if "suspended" in given else None, "quota_bytes" in given,
     )  # fmt: skip
     user = _user(row[:-1])
+    if row["new"]:
+        await _count_for_app(connection, app, user.key)
     if not row["new"] and "suspended" in given:
         await revocations.revoke(connection, f"user:{user.key}")
     return user, row["new"], not row["new"] and "suspended" in given
+
+
+async def _count_for_app(connection: Connection, app: int, user: int) -> None:
+    """Where the app has a quota, or gets one just now: the share of its row is waited for."""
+    if await connection.fetchval("select quota_bytes is not null from apps where id = $1 for share", app):
+        await connection.execute("update users set counted = true where id = $1", user)
 
 
 async def get(connection: Connection, app: int, name: str) -> User:
@@ -128,15 +136,17 @@ async def forget(connection: Connection, key: int) -> bool:
     return done is not None
 
 
-async def enqueue_purges(connection: Connection) -> int:
-    """Makes jobs for deleted users whom none will purge, and returns how many."""
+async def enqueue_purges(connection: Connection, app: int | None = None) -> int:
+    """Makes jobs for deleted users (of `app`, where given) whom none will purge, and returns how many."""
     rows = await connection.fetch(
         """
-        select u.id, u.app_id from users u where u.deleted_at is not null and not exists (
+        select u.id, u.app_id from users u
+        where u.deleted_at is not null and ($2::integer is null or u.app_id = $2) and not exists (
             select 1 from jobs j where j.user_id = u.id and j.kind = $1 and j.state in ('queued', 'running'))
         limit 1000
         """,
         jobs.PURGE_USER,
+        app,
     )
     for row in rows:
         await jobs.enqueue(connection, jobs.PURGE_USER, app=row["app_id"], user=row["id"])

@@ -39,12 +39,15 @@ async def admit(parts: Parts, asking: Asking, counting: Counting | None = None) 
             counting.begin(given, None)
         async with parts.database.connection() as connection:
             found = await posting.by_key(connection, given.token, user, names)
+        if counting is not None:
+            counting.of_app(found.app, found.limits)
         guards.forgery(asking.method, given, asking.origin, asking.fetch_site, parts.settings.origins)
         return found
     caller = await parts.authenticator.need(parts.database, given, parts.now())
     guards.forgery(asking.method, given, asking.origin, asking.fetch_site, parts.settings.origins)
     if counting is not None:
         counting.begin(given, caller.user_id)
+        counting.of_app(caller.app_id, caller.limits)
     caller.need("upload")
     if caller.kind == "user" and user not in (None, caller.user):
         raise Forbidden("A session uploads for its own user only.", user=user)
@@ -60,7 +63,7 @@ async def recognized(parts: Parts, request: Request, scope: Scope | None = None)
     guards.key_in_browser(given, origin)
     caller = await parts.authenticator.need(parts.database, given, parts.now())
     guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
-    await parts.limiter.count(request.scope, "calls", given, caller.user_id)
+    await parts.limiter.count(request.scope, "calls", given, caller)
     if scope is not None:
         caller.need(scope)
     return caller

@@ -132,11 +132,13 @@ async def _import(request: Request, parts: Parts, body: StartJob) -> Response:
         raise BadRequest("An import names one folder, and the user whose the files are to be.")
     folder = importing.folder_of(parts.settings, body.imgs_urls_str[0])
     async with parts.database.transaction() as connection:
-        app = await apps.default_app(connection)
+        app = await apps.known_as(connection, body.app or apps.DEFAULT)
         try:
-            owner = (await users.get(connection, app, body.user)).key
+            owner = None if app is None else (await users.get(connection, app, body.user)).key
         except NotFound:
-            raise UnknownUser(user=body.user) from None
+            owner = None
+        if app is None or owner is None:
+            raise UnknownUser(user=body.user)
         names = body.flows_names_lst or [flows.GENERAL]
         found = await flows.postable(connection, app, names, None)
         payload = {"flows": [flow.id for flow in found], "by_app": True, "folder": str(folder)}

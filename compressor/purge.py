@@ -1,4 +1,4 @@
-"""Purging: every byte of a media, then its quota and its row; of a deleted user, everything."""
+"""Purging: every byte of a media, then its quota and its row; of a deleted user or app, everything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from chipmunk import copies, ids, jobs, leftovers, media, presigned, revocations, uploads, users
+from chipmunk import apps, copies, ids, jobs, leftovers, media, presigned, revocations, uploads, users
 from chipmunk.errors import Locked, Problem
 from chipmunk.jobs import Job
 from chipmunk.storage import StoreUnavailable
@@ -97,3 +97,11 @@ async def purge_user(parts: Parts, job: Job) -> bool:
         await incoming.remove(parts, upload)
     async with parts.database.transaction() as connection:
         return await users.forget(connection, job.user_id)
+
+
+async def purge_app(parts: Parts, job: Job) -> bool:
+    """The job of an app that was deleted: its users have jobs of their own. False until all have ended."""
+    app = job.payload["app"]
+    async with parts.database.transaction() as connection:
+        await users.enqueue_purges(connection, app)
+        return await apps.forget(connection, app)

@@ -23,6 +23,7 @@ from chipmunk import (
     idempotency,
     images_jobs,
     jobs,
+    keys,
     leftovers,
     library,
     links,
@@ -120,6 +121,7 @@ class Sweeper:
         forget: tuple[Callable[[Connection], Awaitable[None]], ...] = (
             sessions.forget_expired,
             links.forget_expired,
+            keys.forget_expired,
             idempotency.forget_expired,
             jobs.forget_old,
             events.forget_old,

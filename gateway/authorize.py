@@ -57,9 +57,11 @@ def _expired(grant: Grant, now: float) -> bool:
 
 def _sees(viewer: Viewer, grant: Grant) -> bool:
     caller = viewer.caller
+    if "view" not in caller.scopes:
+        return False
     if caller.kind == "app":
         return True
-    if caller.kind != "user" or "view" not in caller.scopes or grant.owner_suspended:
+    if caller.kind != "user" or grant.owner_suspended:
         return False
     if grant.audience == "user":
         return grant.user_id == caller.user_id

@@ -13,10 +13,10 @@ from uuid import UUID
 import redis.asyncio as aioredis
 import structlog
 
-from chipmunk import flows, jwt, links, logs, metrics, traces
+from chipmunk import credentials, flows, jwt, keys, links, logs, metrics, traces
 from chipmunk.asgi import Receive, Scope, Send
 from chipmunk.config import Settings
-from chipmunk.credentials import API_KEY, Authenticator, Caller, presented
+from chipmunk.credentials import API_KEY, Authenticator, presented
 from chipmunk.db import Database, connect
 from chipmunk.errors import Unavailable
 from chipmunk.heartbeats import beating
@@ -52,7 +52,7 @@ class Authorizer:
         self._grants: Memory[Known | None] = Memory(tags, GRANTS, time.monotonic)
         self._unknown: Gathering[UUID, Known] = Gathering(self._known)
         self._viewers: Memory[Viewer | None] = Memory(tags, VIEWERS, time.monotonic)
-        self._keys: Memory[dict[bytes, int]] = Memory(tags, 1, time.monotonic)
+        self._keys: Memory[dict[bytes, Viewer]] = Memory(tags, 1, time.monotonic)
         self.counts: Counter[tuple[str, str]] = Counter()
 
     def answer(self, asked: Asked) -> Answer | Awaitable[Answer]:
@@ -102,8 +102,8 @@ class Authorizer:
         if not token:
             return NOBODY
         if token.startswith(API_KEY):
-            keys = self._keys.get("all", now)
-            return None if keys is None else replace(NOBODY, value=_app(keys.value, token))
+            known = self._keys.get("all", now)
+            return None if known is None else replace(NOBODY, value=known.value.get(digest(token)))
         fact = self._viewers.get(token, now)
         return NOBODY if fact is None and not self._authenticator.could_be(token) else fact
 
@@ -114,7 +114,7 @@ class Authorizer:
 
     async def _viewer(self, token: str) -> Viewer | None:
         if token.startswith(API_KEY):
-            return _app(await self._keys.read("all", self._api_keys, _key_tags), token)
+            return (await self._keys.read("all", self._api_keys, _key_tags)).get(digest(token))
         return await self._viewers.read(token, lambda: self._found(token), _viewer_tags)
 
     async def _found(self, token: str) -> Viewer | None:
@@ -126,10 +126,10 @@ class Authorizer:
         async with self._database.connection() as connection:
             return Viewer(caller, await flows.memberships(connection, caller.user_id))
 
-    async def _api_keys(self) -> dict[bytes, int]:
+    async def _api_keys(self) -> dict[bytes, Viewer]:
         async with self._database.connection() as connection:
-            rows = await connection.fetch("select hash, app_id from api_keys")
-        return {r["hash"]: r["app_id"] for r in rows}
+            found = await credentials.every_key(connection)
+        return {key: Viewer(caller) for key, caller in found.items()}
 
 
 async def _guarded(answer: Awaitable[Answer], counts: Counter[tuple[str, str]]) -> Answer:
@@ -149,11 +149,6 @@ async def _wire(answer: Awaitable[Answer]) -> bytes:
     return (await answer).wire
 
 
-def _app(keys: dict[bytes, int], token: str) -> Viewer | None:
-    app = keys.get(digest(token))
-    return None if app is None else Viewer(Caller("app", app))
-
-
 def _grant_tags(known: Known | None) -> tuple[str, ...]:
     if known is None:
         return ()
@@ -170,8 +165,8 @@ def _viewer_tags(viewer: Viewer | None) -> tuple[str, ...]:
     return (f"user:{caller.user_id}", *session)
 
 
-def _key_tags(keys: dict[bytes, int]) -> tuple[str, ...]:
-    return tuple(f"key:{app}" for app in set(keys.values()))
+def _key_tags(_: dict[bytes, Viewer]) -> tuple[str, ...]:
+    return (keys.REVOKED,)
 
 
 class Process:

@@ -1,8 +1,9 @@
 """What a gateway remembers, and when it may believe it.
 
 A fact carries the tags that could end it and the time its read began. A tag that arrives at or after that makes it
-void, so a read that began before a revocation arrived is never kept. Nothing is believed unless the last successful poll of the
-outbox began less than `BELIEF_SECONDS` ago. Times are those of one monotonic clock, in seconds.
+void, so a read that began before a revocation arrived is never kept. The tag of an app, which hardly ever ends, makes all void.
+Nothing is believed unless the last successful poll of the outbox began less than `BELIEF_SECONDS` ago.
+Times are those of one monotonic clock, in seconds.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Tags:
         self._listener = listener
         self._arrived: dict[str, float] = {}
         self._latest = NEVER
+        self._everything = NEVER
         self._pruned = 0.0
         self.polled = NEVER
         self.asked = NEVER
@@ -42,6 +44,8 @@ class Tags:
             self._listener(tags)
         for tag in tags:
             self._arrived[tag] = self._latest = now
+            if tag.startswith("app:"):
+                self._everything = now
         if now - self._pruned > LIFE_SECONDS:
             self._pruned = now
             self._arrived = {t: at for t, at in self._arrived.items() if now - at <= 2 * LIFE_SECONDS}
@@ -58,7 +62,7 @@ class Tags:
         if self._latest < began:
             return False
         arrived = self._arrived
-        return any(arrived.get(tag, NEVER) >= began for tag in tags)
+        return self._everything >= began or any(arrived.get(tag, NEVER) >= began for tag in tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from chipmunk.apps import LIMITS, App
 from chipmunk.audit import Entry
 from chipmunk.backend_fields import OPTIONS
 from chipmunk.backends import LOCAL, Backend, Placed
@@ -16,6 +17,7 @@ from chipmunk.deliveries import Delivery, Standing
 from chipmunk.flows import Flow
 from chipmunk.images_jobs import Image
 from chipmunk.jobs import Job
+from chipmunk.keys import Key
 from chipmunk.links import Link
 from chipmunk.media import Media
 from chipmunk.signing import Seal
@@ -44,6 +46,24 @@ def user(found: User) -> Answer:
         "reserved_bytes": found.reserved_bytes,
         "media_count": found.media_count,
         "suspended": found.suspended,
+        "created_at": when(found.created_at),
+    }
+
+
+def app(found: App) -> Answer:
+    standing = ("used_bytes", "reserved_bytes", "media_count", "user_count")
+    told = {name: getattr(found, name) for name in ("id", *LIMITS, *standing)}
+    return {**told, "created_at": when(found.created_at)}
+
+
+def key(found: Key, text: str | None = None) -> Answer:
+    return {
+        "id": found.id.hex,
+        "scopes": found.scopes,
+        "description": found.description,
+        "key": text,
+        "from_settings": found.from_settings,
+        "expires_at": when(found.expires_at),
         "created_at": when(found.created_at),
     }
 
@@ -127,6 +147,7 @@ def entry(found: Entry, viewer: int | None) -> Answer:
             "kind": found.actor,
             "user": found.by_name if told else None,
             "session": hexed(found.session) if told else None,
+            "key": hexed(found.key) if viewer is None else None,
         },
         "user": found.user,
         "media": hexed(found.media),

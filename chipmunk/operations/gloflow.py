@@ -58,6 +58,7 @@ class StartJob(Taken):
     client_type_str: Annotated[str, StringConstraints(max_length=64)] | None = Field(None, description="Says nothing.")
     flows_names_lst: list[Name] = Field([], max_length=32, description="None: `general`.")
     user: Name | None = Field(None, description="Whose they are; needed with a key.")
+    app: Name | None = Field(None, description="Of local images the app whose user that is; none: the first.")
 
     @model_validator(mode="after")
     def _as_many_pages(self) -> Self:

@@ -22,6 +22,7 @@ NAME: Document = {"type": "string", "pattern": shapes.NAME_PATTERN}
 IN_PATH: dict[str, Document] = {
     "user": NAME,
     "flow": NAME,
+    "app": NAME,
     "backend": NAME,
     "webhook": NAME,
     "entrance": {"type": "string"},
@@ -35,6 +36,7 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
     "limit": ("How many, at most.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
     "user": ("Whose.", NAME),
     "flow": ("Which flow; an upload may name several.", NAME),
+    "app": ("Whose: the first app, where none is named; of the audit log all.", NAME),
     "trashed": (
         "`true`: what is in the trash, of the app or of the calling user.",
         {"type": "string", "enum": ["true", "false"], "default": "false"},

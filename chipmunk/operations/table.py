@@ -12,6 +12,7 @@ from chipmunk import credentials, rates, shares
 from chipmunk import errors as e
 from chipmunk.bodies import FORM, JSON
 from chipmunk.openings import WrongPassword
+from chipmunk.operations import apps as a
 from chipmunk.operations import gloflow as g
 from chipmunk.operations import hooks as h
 from chipmunk.operations import mailing, tagging
@@ -68,7 +69,7 @@ class Operation:
             found |= {e.Unauthorized, e.KeyInBrowser, e.Forbidden}
         if self.access != "anyone" and self.method != "GET":
             found.add(e.CrossSite)
-        if self.scope is not None:
+        if self.scope is not None or self.access == "app":
             found.add(e.ScopeMissing)
         if re.search("{", self.path):
             found.add(e.NotFound)
@@ -139,7 +140,7 @@ IMAGES = (
     Operation("get_image", "GET", "/v1/images/get", "An image, where there is one to the caller", SEEN, scope="view", answer=g.GotImage, query=("img_id",)),
     Operation("upload_metrics", "POST", "/v1/images/upload_metrics", "How long an upload took its client", OWN, scope="upload", answer=g.Empty, takes=((JSON, g.ClientMetrics),), query=("imgid", "ct"), problems=(e.NotFound,)),
     Operation("images_by_name", "POST", "/images/d/bulk", "The addresses of the newest images of these names", "app, members", scope="view", answer=g.NamedImages, takes=((JSON, g.ImageNames),), problems=(e.NotFound,)),
-    Operation("image_by_name", "GET", "/images/d/{name}", "The newest image of that name in a flow", "anyone into public flows; app, members", "guest", scope="view", status=302, kind="text/plain", query=("fname", "q")),
+    Operation("image_by_name", "GET", "/images/d/{name}", "The newest image of that name in a flow", "anyone into public flows; app, members", "guest", scope="view", status=302, kind="text/plain", query=("fname", "q", "app")),
     Operation("images_healthz", "GET", "/v1/images/healthz", "Whether everything behind this address can do its work", "anyone", "anyone", answer=m.Health),
     Operation("images_v1_healthz", "GET", "/v1/images/v1/healthz", "The same", "anyone", "anyone", answer=m.Health),
     Operation("upload_init", "GET", "/v1/images/upload_init", "Begin an upload straight to the store", "app, user", scope="upload", answer=g.UploadInit, query=("imgf", "imgn", "f", "ct", "user", "size", "method", "parts"), problems=(e.CrossSite, e.TooManyUploads, e.EmptyFile, e.TooLarge, e.QuotaExceeded, e.Unsupported, e.UnknownFlow, e.UnknownUser, e.DiskFull), side="compressor", counts="uploads"),
@@ -164,9 +165,9 @@ FLOWS = (
     Operation("get_flow", "GET", "/v1/flows/{flow}", "A flow", APP, "app", answer=m.Flow),
     Operation("list_flows", "GET", "/v1/flows", "Flows, by name", APP, "app", answer=m.Flow, a_list=True, query=PAGE),
     Operation("delete_flow", "DELETE", "/v1/flows/{flow}", "Delete a flow, none of its media", APP, "app", status=204, problems=(e.Conflict,)),
-    Operation("flow_page", "GET", "/v1/flows/{flow}/page", "A public flow as a page of links, newest first", "anyone", "anyone", kind="text/html", query=PAGE, problems=(e.NotFound,)),
-    Operation("flow_json_feed", "GET", "/v1/flows/{flow}/feed.json", "A public flow as a JSON feed", "anyone", "anyone", kind="application/feed+json", query=PAGE, problems=(e.NotFound,)),
-    Operation("flow_atom_feed", "GET", "/v1/flows/{flow}/feed.atom", "A public flow as an Atom feed", "anyone", "anyone", kind="application/atom+xml", query=PAGE, problems=(e.NotFound,)),
+    Operation("flow_page", "GET", "/v1/flows/{flow}/page", "A public flow as a page of links, newest first", "anyone", "anyone", kind="text/html", query=("app", *PAGE), problems=(e.NotFound,)),
+    Operation("flow_json_feed", "GET", "/v1/flows/{flow}/feed.json", "A public flow as a JSON feed", "anyone", "anyone", kind="application/feed+json", query=("app", *PAGE), problems=(e.NotFound,)),
+    Operation("flow_atom_feed", "GET", "/v1/flows/{flow}/feed.atom", "A public flow as an Atom feed", "anyone", "anyone", kind="application/atom+xml", query=("app", *PAGE), problems=(e.NotFound,)),
     Operation("list_flow_media", "GET", "/v1/flows/{flow}/media", "The media in a flow, newest first", "app, members", scope="view", answer=m.Media, a_list=True, query=PAGE),
     Operation("put_flow_media", "PUT", "/v1/flows/{flow}/media/{media}", "Add a media to a flow", "app; the media's owner where they may post", scope="manage", status=204, problems=(e.Conflict,)),
     Operation("delete_flow_media", "DELETE", "/v1/flows/{flow}/media/{media}", "Take a media out of a flow", "app; the media's owner; the flow's editors and admins", scope="manage", status=204),
@@ -191,8 +192,18 @@ BACKENDS = (
     Operation("delete_backend", "DELETE", "/v1/backends/{backend}", "Take a backend on which nothing lies", OPERATOR, "operator", status=204, query=("lost",), problems=(e.BackendInUse, e.BackendsPinned)),
     Operation("scrub_backend", "POST", "/v1/backends/{backend}/scrub", "Compare a backend with what should lie there, and mend it", OPERATOR, "operator", status=202, answer=m.JobStarted, problems=(e.Conflict,)),
 )  # fmt: skip
+APPS = (
+    Operation("put_app", "PUT", "/v1/apps/{app}", "Make an app or change its limits", OPERATOR, "operator", also=(201,), answer=a.App, takes=((JSON, a.AppFields),)),
+    Operation("get_app", "GET", "/v1/apps/{app}", "An app, and what its users have", OPERATOR, "operator", answer=a.App),
+    Operation("list_apps", "GET", "/v1/apps", "Apps, by name", OPERATOR, "operator", answer=a.App, a_list=True, query=PAGE),
+    Operation("delete_app", "DELETE", "/v1/apps/{app}", "Delete an app, its users and everything they stored", OPERATOR, "operator", status=202, answer=m.JobStarted, problems=(e.Conflict,)),
+    Operation("create_key", "POST", "/v1/apps/{app}/keys", "Make an API key", OPERATOR, "operator", status=201, answer=a.ApiKey, takes=((JSON, a.KeyFields),), problems=(e.Conflict,)),
+    Operation("list_keys", "GET", "/v1/apps/{app}/keys", "The API keys of an app, newest first", OPERATOR, "operator", answer=a.ApiKey, a_list=True, query=PAGE),
+    Operation("rotate_key", "POST", "/v1/apps/{app}/keys/{key}/rotate", "Make an API key in the place of another", OPERATOR, "operator", status=201, answer=a.ApiKey, takes=((JSON, a.RotateFields),), problems=(e.Conflict,)),
+    Operation("delete_key", "DELETE", "/v1/apps/{app}/keys/{key}", "Revoke an API key", OPERATOR, "operator", status=204, problems=(e.Conflict,)),
+)  # fmt: skip
 AUDIT = (
-    Operation("list_audit", "GET", "/v1/audit", "What was done, newest first", "operator, app; a user of what was done by them or to what is theirs", scope="manage", operator=True, answer=t.AuditEntry, a_list=True, query=("user", "media", *PAGE), problems=(e.NotFound,)),
+    Operation("list_audit", "GET", "/v1/audit", "What was done, newest first", "operator, app; a user of what was done by them or to what is theirs", scope="manage", operator=True, answer=t.AuditEntry, a_list=True, query=("user", "media", "app", *PAGE), problems=(e.NotFound,)),
 )  # fmt: skip
 WEBHOOKS = (
     Operation("put_webhook", "PUT", "/v1/webhooks/{webhook}", "Make or change a webhook", APP, "app", also=(201,), answer=h.Webhook, takes=((JSON, h.WebhookFields),), problems=(e.UrlRefused, e.Conflict)),
@@ -214,7 +225,7 @@ SERVICE = (
 )  # fmt: skip
 
 GROUPS: dict[str, tuple[Operation, ...]] = {
-    "users": USERS, "sessions": SESSIONS, "media": MEDIA, "uploads": UPLOADS, "images": IMAGES, "links": LINKS, "mail": MAIL, "flows": FLOWS, "backends": BACKENDS, "jobs": JOBS,
+    "users": USERS, "sessions": SESSIONS, "media": MEDIA, "uploads": UPLOADS, "images": IMAGES, "links": LINKS, "mail": MAIL, "flows": FLOWS, "apps": APPS, "backends": BACKENDS, "jobs": JOBS,
     "audit": AUDIT, "webhooks": WEBHOOKS, "service": SERVICE,
 }  # fmt: skip
 OPERATIONS: tuple[Operation, ...] = tuple(o for group in GROUPS.values() for o in group)

@@ -14,6 +14,7 @@ class AuditActor(BaseModel):
     kind: Literal["operator", "app", "user", "system"]
     user: Name | None = Field(description="Of an acting user, while there is one; to users their own name alone.")
     session: Id | None = Field(description="The handle of the session that it was done in; it opens nothing.")
+    key: Id | None = Field(description="The handle of the API key that it was done with; to users null.")
 
 
 class AuditEntry(BaseModel):
@@ -69,6 +70,11 @@ ACTIONS_OF: dict[str, tuple[str, ...]] = {
     "put_backend": ("backend.made", "backend.changed"),
     "delete_backend": ("backend.changed", "backend.deleted"),
     "scrub_backend": ("backend.scrubbed",),
+    "put_app": ("app.made", "app.changed"),
+    "delete_app": ("app.deleted",),
+    "create_key": ("key.made",),
+    "rotate_key": ("key.rotated",),
+    "delete_key": ("key.revoked",),
 }
 
 # Calls that are not GET and leave nothing, and why.

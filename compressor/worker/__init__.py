@@ -51,6 +51,7 @@ HERE: dict[str, Work] = {
     jobs.LADDER: climb.climb,
     jobs.PURGE_MEDIA: purge.purge_media,
     jobs.PURGE_USER: purge.purge_user,
+    jobs.PURGE_APP: purge.purge_app,
 }
 AFAR: dict[str, Work] = {
     jobs.COPY: moving.copy,

@@ -24,6 +24,7 @@ from chipmunk.rates import Limiter
 from chipmunk.serving import serve
 from chipmunk.signing import Seal
 from gateway.api import (
+    apps,
     audit,
     backends,
     documents,
@@ -94,6 +95,14 @@ HANDLERS: dict[str, Handler] = {
     "delete_member": members.delete_member,
     "put_flow_backends": moving.put_flow_backends,
     "move_flow": moving.move_flow,
+    "put_app": apps.put_app,
+    "get_app": apps.get_app,
+    "list_apps": apps.list_apps,
+    "delete_app": apps.delete_app,
+    "create_key": apps.create_key,
+    "list_keys": apps.list_keys,
+    "rotate_key": apps.rotate_key,
+    "delete_key": apps.delete_key,
     "put_backend": backends.put_backend,
     "get_backend": backends.get_backend,
     "list_backends": backends.list_backends,

@@ -114,7 +114,7 @@ class Call:
 
     async def note(self, connection: Connection, action: str, **about: Any) -> None:
         """Adds to the audit log, in the transaction that does it, what the caller does; see `audit.note`."""
-        await audit.note(connection, audit.by(self.known), action, app=self.within, **about)
+        await audit.note(connection, audit.by(self.known), action, **{"app": self.within, **about})
 
     def name(self, what: str) -> str:
         """A user's or flow's name in the path; one that cannot be is BadRequest where it might be made, else NotFound."""

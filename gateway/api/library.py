@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from chipmunk import apps, flows, ids, library, listing, media, metrics, uploads
+from chipmunk import flows, ids, library, listing, media, metrics, uploads
 from chipmunk.db import Connection
 from chipmunk.errors import BadRequest, NotFound, Unprocessable
 from chipmunk.flows import Flow
@@ -17,6 +17,7 @@ from chipmunk.operations.gloflow import ClientMetrics, ImageNames, ImagesExist
 from gateway.api.call import FRESH, Call, put
 from gateway.api.flows import unknown
 from gateway.api.media import flows_of, shown
+from gateway.api.public import of_anyone
 
 THUMBNAILS = {"small": 3, "medium": 5, "large": 6}
 LARGEST_PAGE, DEEPEST = 200, 10_000
@@ -111,7 +112,9 @@ async def images_by_name(call: Call) -> Response:
 async def _urls(call: Call, flow_name: str, names: list[str]) -> dict[str, str]:
     """The addresses of the newest images of these names in a flow that the caller, or anybody, may look into."""
     async with call.reading() as connection:
-        app = await apps.default_app(connection) if call.caller is None else call.app
+        app = await of_anyone(call, connection) if call.caller is None else call.app
+        if app is None:
+            raise unknown(flow_name)
         try:
             flow = await flows.get(connection, app, ids.name(flow_name, "flow"))
         except NotFound:

@@ -9,12 +9,13 @@ import re
 from dataclasses import dataclass
 from html import escape
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from chipmunk import apps, flows, ids, listing
+from chipmunk.db import Connection
 from chipmunk.flows import Flow
 from chipmunk.media import Media
 from chipmunk.operations.answers import when
@@ -33,8 +34,10 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a public flow. `following` is the cursor of the next, where there is one."""
+    """A page of a public flow of an app, the first where none is named. `following` is the cursor of the next, where there
+    is one."""
 
+    app: str | None
     flow: Flow
     items: list[Media]
     following: str | None
@@ -50,11 +53,19 @@ async def _page(call: Call) -> Page:
     if not ids.NAME.fullmatch(name):
         raise unknown(name)
     async with call.reading() as connection:
-        flow = await flows.get(connection, await apps.default_app(connection), name)
-        if flow.visibility != "public":
+        app = await of_anyone(call, connection)
+        flow = None if app is None else await flows.get(connection, app, name)
+        if flow is None or flow.visibility != "public":
             raise unknown(name)
         found = await listing.public_page(connection, flow.key, before, limit + 1)
-    return Page(flow, found[:limit], following("id", found[limit - 1].id.hex) if len(found) > limit else None)
+    return Page(
+        call.query("app"), flow, found[:limit], following("id", found[limit - 1].id.hex) if len(found) > limit else None
+    )
+
+
+async def of_anyone(call: Call, connection: Connection) -> int | None:
+    """The app whose public flows are meant: the one that is named, or the first."""
+    return await apps.known_as(connection, call.query("app") or apps.DEFAULT)
 
 
 async def html(call: Call) -> Response:
@@ -64,12 +75,13 @@ async def html(call: Call) -> Response:
         f' loading="lazy"></a></li>'
         for one in page.items
     )
-    more = f'<p><a rel="next" href="?cursor={page.following}">Older</a></p>' if page.following else ""
-    feeds = f'<p><a href="{_path(page, "feed.atom")}">Atom</a> · <a href="{_path(page, "feed.json")}">JSON</a></p>'
+    more = f'<p><a rel="next" href="{escape(_next(page, "page"))}">Older</a></p>' if page.following else ""
+    atom = _path(page, "feed.atom")
+    feeds = f'<p><a href="{atom}">Atom</a> · <a href="{_path(page, "feed.json")}">JSON</a></p>'
     return HTMLResponse(
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
         f"<title>{escape(page.title)}</title>\n"
-        f'<link rel="alternate" type="application/atom+xml" href="{_path(page, "feed.atom")}">\n'
+        f'<link rel="alternate" type="application/atom+xml" href="{atom}">\n'
         f"<h1>{escape(page.title)}</h1>\n<ul>\n{shown}\n</ul>\n{more}\n{feeds}\n</html>\n",
         headers=HEADERS,
     )
@@ -96,7 +108,7 @@ async def json_feed(call: Call) -> Response:
         ],
     }
     if page.following:
-        feed["next_url"] = f"{base}{_path(page, 'feed.json')}?cursor={page.following}"
+        feed["next_url"] = base + _next(page, "feed.json")
     return JSONResponse(feed, media_type="application/feed+json", headers=FRESH)
 
 
@@ -111,7 +123,7 @@ async def atom_feed(call: Call) -> Response:
     _add(feed, "link", rel="self", href=base + _path(page, "feed.atom"))
     _add(feed, "link", rel="alternate", href=base + _path(page, "page"))
     if page.following:
-        _add(feed, "link", rel="next", href=f"{base}{_path(page, 'feed.atom')}?cursor={page.following}")
+        _add(feed, "link", rel="next", href=base + _next(page, "feed.atom"))
     for one in page.items:
         entry = _add(feed, "entry")
         _add(entry, "id", f"urn:uuid:{one.id}")
@@ -129,8 +141,13 @@ def _add(parent: ElementTree.Element, name: str, text: str = "", **attributes: s
     return found
 
 
-def _path(page: Page, what: str) -> str:
-    return f"/v1/flows/{quote(page.flow.id, safe='')}/{what}"
+def _path(page: Page, what: str, **query: str) -> str:
+    asked = urlencode(query | ({"app": page.app} if page.app else {}))
+    return f"/v1/flows/{quote(page.flow.id, safe='')}/{what}" + (f"?{asked}" if asked else "")
+
+
+def _next(page: Page, what: str) -> str:
+    return _path(page, what, cursor=page.following or "")
 
 
 def _url(call: Call, one: Media, quality: int) -> str:

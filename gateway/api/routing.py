@@ -88,12 +88,13 @@ async def _caller(operation: Operation, request: Request, parts: Parts, headers:
     guards.key_in_browser(given, origin)
     caller = await parts.authenticator.need(parts.database, given, time.time())
     guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
-    await parts.limiter.count(request.scope, operation.counts, given, caller.user_id)
+    await parts.limiter.count(request.scope, operation.counts, given, caller)
     match operation.access:
         case "operator":
             caller.need_operator()
         case "app":
             caller.need_app()
+            caller.need("view" if operation.method == "GET" else "manage")
         case _ if operation.operator and caller.kind == "operator":
             pass
         case _ if operation.scope is not None:

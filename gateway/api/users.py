@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from chipmunk import users
+from chipmunk import apps, users
 from chipmunk.operations import answers
 from chipmunk.operations.models import UserFields
 from gateway.api.call import Call, listed, put, self_or_app
@@ -14,8 +14,10 @@ async def put_user(call: Call) -> Response:
     name, body = call.name("user"), call.body
     assert isinstance(body, UserFields)
     given = frozenset(body.model_fields_set)
-    quota = body.quota_bytes if "quota_bytes" in given else call.parts.settings.default_quota_bytes
     async with call.changing() as connection:
+        quota = body.quota_bytes
+        if "quota_bytes" not in given:
+            quota = await apps.user_quota(connection, call.app, call.parts.settings.default_quota_bytes)
         user, new, _ = await users.put(connection, call.app, name, quota=quota, suspended=body.suspended, given=given)
         done = "user.made" if new else "user.changed"
         await call.note(connection, done, user=user.key, changes=body.model_dump(exclude_unset=True))

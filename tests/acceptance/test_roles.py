@@ -31,7 +31,11 @@ def table() -> dict[str, list[int]]:
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    with scratch() as folder, served(THERE) as site, System(folder / "data", fetch_allow=THERE, **MAIL) as system:
+    with (
+        scratch() as folder,
+        served(THERE) as site,
+        System(folder / "data", fetch_allow=THERE, presigned_uploads=100, **MAIL) as system,
+    ):
         site.pages |= {"/1.jpg": told(photo(80, 60)), "/slow.jpg": endless(b"", 1)}
         with App(system) as app:
             yield Stage(app, site)

@@ -145,7 +145,7 @@ def test_a_page_reads_what_is_on_it_of_however_long_a_log(database: str, plans: 
             f"""
             insert into users (app_id, name) select 1, 'user' || n from generate_series(1, 200) n;
             insert into audit ({COLUMNS})
-            select 1, 'user', 1 + n % 200, null, 'a', 1 + (n / 3) % 200, lpad(to_hex(n / 50), 32, '0')::uuid, null, null,
+            select 1, 'user', 1 + n % 200, null, null, 'a', 1 + (n / 3) % 200, lpad(to_hex(n / 50), 32, '0')::uuid, null, null,
                    null, '{{}}'
             from generate_series(1, 20000) n;
             analyze audit; analyze users; set plan_cache_mode = {plans}

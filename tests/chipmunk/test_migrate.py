@@ -3,7 +3,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from chipmunk import credentials, migrate
+from chipmunk import keys, migrate
 from chipmunk.errors import SettingsError
 
 
@@ -31,10 +31,10 @@ def test_a_step_that_was_changed_after_it_ran_stops_the_start(database: str) -> 
 def test_a_new_api_key_replaces_the_old_one_and_says_so(database: str) -> None:
     async def main() -> None:
         connection = await asyncpg.connect(database)
-        await credentials.keep_api_key(connection, "cmk_one")
-        await credentials.keep_api_key(connection, "cmk_two")
+        await keys.keep_that_of_settings(connection, "cmk_one")
+        await keys.keep_that_of_settings(connection, "cmk_two")
         assert await connection.fetchval("select count(*) from api_keys") == 1
-        assert await connection.fetchval("select count(*) from revocations where tag like 'key:%'") == 1
+        assert await connection.fetchval("select count(*) from revocations where tag = 'keys'") == 1
         await connection.close()
 
     asyncio.run(main())

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from chipmunk import asgi, rates
 from chipmunk.config import Settings
-from chipmunk.credentials import Presented
+from chipmunk.credentials import Caller, Limits, Presented
 from chipmunk.errors import RateLimited
 from chipmunk.rates import Class, Limit, Limiter, Standing, Subject
 
@@ -75,7 +75,7 @@ def told(scope: dict[str, Any]) -> dict[str, str]:
 def test_what_is_left_and_when_there_is_more(quota: int, owed: int, allowed: bool, left: int, seconds: int) -> None:
     standing = Standing(Limit("calls", quota), owed, allowed)
     assert (standing.left, standing.seconds) == (left, seconds)
-    assert standing.headers() == {
+    assert rates.told([standing]) == {
         "ratelimit-policy": f'"calls";q={quota};w=60',
         "ratelimit": f'"calls";r={left};t={seconds}',
     }
@@ -248,15 +248,15 @@ async def test_a_late_answer_is_not_taken_for_the_next_ones(redis_url: str) -> N
 
 
 async def test_who_is_refused_is_told_when_to_come_again_and_everybody_what_is_left(redis_url: str) -> None:
-    user = -next(NUMBERS) - os.getpid() * 1000
+    caller = Caller("user", 1, -next(NUMBERS) - os.getpid() * 1000)
     async with limiter_at(redis_url, user_calls_per_minute=2) as limiter:
         scope: dict[str, Any] = {}
-        await limiter.count(scope, "calls", SESSION, user)
+        await limiter.count(scope, "calls", SESSION, caller)
         assert told(scope) == {"ratelimit-policy": '"calls";q=2;w=60', "ratelimit": '"calls";r=1;t=30'}
-        await limiter.count({}, "calls", SESSION, user)
+        await limiter.count({}, "calls", SESSION, caller)
         scope = {}
         with pytest.raises(RateLimited) as refused:
-            await limiter.count(scope, "calls", SESSION, user)
+            await limiter.count(scope, "calls", SESSION, caller)
         assert told(scope)["ratelimit"] == f'"calls";r=0;t={refused.value.retry_after}'
         assert refused.value.retry_after in (29, 30)
 
@@ -272,3 +272,21 @@ async def test_what_is_given_back_is_there_again_and_never_more_than_fits_in(red
         assert [(await certain(limiter, who)).allowed for _ in range(4)] == [True, True, True, False]
         limiter.give_back(who, "calls")
         assert [(await certain(limiter, who)).allowed for _ in range(2)] == [True, False]
+
+
+async def test_an_app_has_a_bucket_beside_those_of_its_users(redis_url: str) -> None:
+    app = -next(NUMBERS) - os.getpid() * 1000
+    one, other = (Caller("user", app, user, limits=Limits(calls=3)) for user in (app, app - 500))
+    async with limiter_at(redis_url, user_calls_per_minute=2) as limiter:
+        scope: dict[str, Any] = {}
+        await limiter.count(scope, "calls", SESSION, one)
+        assert told(scope) == {
+            "ratelimit-policy": '"calls";q=2;w=60, "app_calls";q=3;w=60',
+            "ratelimit": '"calls";r=1;t=30, "app_calls";r=2;t=20',
+        }
+        await limiter.count({}, "calls", SESSION, one)
+        await limiter.count({}, "calls", SESSION, other)
+        with pytest.raises(RateLimited, match="3 calls a minute of this app"):
+            await limiter.count({}, "calls", SESSION, other)
+        with pytest.raises(RateLimited, match="2 calls a minute: "):
+            await limiter.count({}, "calls", SESSION, one)

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from chipmunk import apps, credentials, flows, ids, sessions, users
+from chipmunk import apps, credentials, flows, ids, keys, sessions, users
 from chipmunk import media as medias
 from chipmunk.config import Settings
 from chipmunk.db import Database
@@ -154,7 +154,7 @@ async def house_of(settings: Settings) -> AsyncIterator[House]:
         parts: Parts = app.state.parts
         async with parts.database.transaction() as connection:
             app_id = await apps.default_app(connection)
-            await credentials.keep_api_key(connection, API_KEY)
+            await keys.keep_that_of_settings(connection, API_KEY)
         transport = httpx.ASGITransport(app=app)
         headers = {"authorization": f"Bearer {API_KEY}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://x", headers=headers, timeout=60) as http:

@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from chipmunk import apps, users
 from chipmunk.config import Settings
 from compressor import importing
 from tests.compressor.conftest import House, photo, working
@@ -101,6 +102,18 @@ async def test_taken_in_again_nothing_is_stored_twice_and_what_was_deleted_is_st
                 await asyncio.sleep(0.05)
 
 
+async def test_a_folder_is_taken_in_for_a_user_of_the_app_that_is_named(house: House, library: Path) -> None:
+    async with house.database.transaction() as connection:
+        app, _ = await apps.put(connection, "shop", {})
+        await users.put(connection, app.key, "ann", quota=None, suspended=None, given=frozenset())
+    job = await started(house, library / "2019" / "sea", app="shop")
+    async with working(house.parts), asyncio.timeout(20):
+        while (await house.one("select state from jobs where id = $1", job))[0] != "completed":
+            await asyncio.sleep(0.05)
+    assert (await house.one("select app_id from media"))[0] == app.key
+    assert await house.standing() == (0, 0, 0)
+
+
 async def test_only_the_operator_and_only_below_the_folders_that_settings_name(house: House, library: Path) -> None:
     outside = library.parent
     (library / "way out").symlink_to(outside)
@@ -118,6 +131,7 @@ async def test_only_the_operator_and_only_below_the_folders_that_settings_name(h
         ("library", OPERATOR, {}, 422, "unprocessable"),
         (f"{library}\0", OPERATOR, {}, 422, "unprocessable"),
         (library, OPERATOR, {"user": "nobody"}, 422, "unknown_user"),
+        (library, OPERATOR, {"app": "nope"}, 422, "unknown_user"),
         (library, OPERATOR, {"user": None}, 400, "bad_request"),
         (library, OPERATOR, {"imgs_urls_str": [str(library)] * 2}, 400, "bad_request"),
         (library, OPERATOR, {"flows_names_lst": ["nope"]}, 422, "unknown_flow"),

@@ -124,6 +124,13 @@ async def test_what_was_sent_becomes_the_media_whose_id_was_told_first(house: Ho
     assert not [f for f in house.files() if f.startswith(".")]
 
 
+async def test_a_user_without_limit_sends_as_others_do(house: House) -> None:
+    await house.user("bob", quota=None)
+    info = await begun(house, user="bob", size=len(PHOTO))
+    assert (await send(house, info, PHOTO)).status_code == 200
+    assert (await collected(house, info)).state == "completed"
+
+
 async def test_completed_again_it_is_the_same_job(house: House) -> None:
     info = await begun(house)
     await send(house, info, PHOTO)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chipmunk import apps, config, copies, credentials, flows, links, media, quotas, revocations, sessions, users
+from chipmunk import apps, config, copies, flows, keys, links, media, quotas, revocations, sessions, users
 from chipmunk.db import Database, connect
 from chipmunk.openings import Openings
 from chipmunk.signing import Seal, random_identifier
@@ -49,7 +49,7 @@ class World:
     async def fill(self) -> None:
         async with self.database.transaction() as connection:
             app = await apps.default_app(connection)
-            await credentials.keep_api_key(connection, KEY)
+            await keys.keep_that_of_settings(connection, KEY)
             user, _, _ = await users.put(connection, app, "ann", quota=None, suspended=None, given=frozenset())
             self.token = (await sessions.create(connection, self.seal, user.key, timedelta(hours=1), ["view"])).token
         size, identifier = 1000, await quotas.reserve(self.database, user.key, 1000, 1000)

@@ -52,6 +52,12 @@ def _backend(stage: Stage) -> str:
     return f"/v1/backends/{name}"
 
 
+def _app(stage: Stage) -> str:
+    path = f"/v1/apps/{fresh('app')}"
+    stage.answer("PUT", path, json={}, headers=stage.headers("operator"))
+    return path
+
+
 def _image_body(stage: Stage) -> dict[str, Any]:
     url = stage.site.url("/1.jpg")
     return {"image_extern_url_str": url, "user": stage.owner, "flows_names_lst": [stage.flow]}
@@ -196,6 +202,14 @@ CALLS: dict[str, Made] = {
     "list_job_images": of("GET", lambda s: f"/v1/jobs/{s.failed}/images"),
     "job_events": of("GET", lambda s: f"/v1/jobs/{s.failed}/events"),
     "user_events": of("GET", lambda s: f"/v1/events?user={s.owner}"),
+    "put_app": of("PUT", lambda s: f"/v1/apps/{fresh('app')}", empty),
+    "get_app": of("GET", lambda s: f"/v1/apps/{s.other}"),
+    "list_apps": of("GET", "/v1/apps"),
+    "delete_app": of("DELETE", _app),
+    "create_key": of("POST", lambda s: f"{_app(s)}/keys", empty),
+    "list_keys": of("GET", "/v1/apps/default/keys"),
+    "rotate_key": of("POST", lambda s: f"/v1/apps/{s.other}/keys/{s.key(s.other)['id']}/rotate", empty),
+    "delete_key": of("DELETE", lambda s: f"/v1/apps/{s.other}/keys/{s.key(s.other)['id']}"),
     "put_backend": of("PUT", _backend, lambda s: {"url": "s3+http://127.0.0.1:9/bucket", "unchecked": True}),
     "get_backend": of("GET", "/v1/backends/local"),
     "list_backends": of("GET", "/v1/backends"),

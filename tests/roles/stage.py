@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import secrets
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from chipmunk import recipients
-from chipmunk.db import opened
-from chipmunk.signing import digest, random_identifier
+from chipmunk.signing import random_identifier
 from tests.client import App, fresh, photo
 from tests.compressor.site import Site
 from tests.harness import until
 
-ROLES = ("none", "other app", "other user", "viewer", "editor", "flow admin", "owner", "app", "operator")
+ROLES = (
+    "none", "other app", "other user", "viewer", "editor", "flow admin", "owner", "read key", "upload key", "app", "operator",
+)  # fmt: skip
 MEMBERS = {"viewer": "viewer", "editor": "editor", "flow admin": "admin"}
 MAIL = {"smtp_url": "smtp://127.0.0.1:9", "mail_from": "media@example.com"}  # where nothing takes it
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -45,22 +44,27 @@ class Stage:
         self.closed, self.open = self.shared_flow(posting="editors"), self.shared_flow(visibility="public")
         self.media = app.ready(self.stored(self.flow, self.closed)["id"])
         self.failed = self.ended_job("/none.jpg")
-        self.other_key = asyncio.run(self._other_app())
+        self.other = fresh("app")
+        self.answer("PUT", f"/v1/apps/{self.other}", json={}, headers=self.headers("operator"))
+        self.keys = {
+            "other app": self.key(self.other, "admin")["key"],
+            "read key": self.key("default", "read")["key"],
+            "upload key": self.key("default", "upload")["key"],
+        }
 
-    async def _other_app(self) -> str:
-        """The key of an app that knows nothing of this one's."""
-        key = f"cmk_{secrets.token_urlsafe(24)}"
-        async with opened(self.app.system.settings) as database, database.transaction() as connection:
-            app = await connection.fetchval("insert into apps (name) values ('other') returning id")
-            await connection.execute("insert into api_keys (hash, app_id) values ($1, $2)", digest(key), app)
-        return key
+    def key(self, app: str, *scopes: str) -> dict[str, Any]:
+        """A new API key of an app."""
+        made = self.answer(
+            "POST", f"/v1/apps/{app}/keys", json={"scopes": scopes or ["admin"]}, headers=self.headers("operator")
+        )
+        return dict(made)
 
     def headers(self, role: str) -> dict[str, str]:
         """A credential of this role, of a session made just now where it is a user's."""
         if role == "none":
             return {}
-        keys = {"other app": self.other_key, "app": self.app.system.api_key, "operator": self.app.system.operator_key}
-        token = keys.get(role) or self.app.session(self.users[role])["token"]
+        keys = {"app": self.app.system.api_key, "operator": self.app.system.operator_key}
+        token = keys.get(role) or self.keys.get(role) or self.app.session(self.users[role])["token"]
         return {"Authorization": f"Bearer {token}"}
 
     def asks(self, call: Call, role: str) -> int:
