@@ -317,6 +317,9 @@ async def test_the_quota_holds_from_the_first_byte(house: House) -> None:
     info = await begun(house, user="bob", size=len(PHOTO))
     assert (await send(house, info, PHOTO)).status_code == 200
     assert (await collected(house, info)).state == "completed"
+    async with working(house.parts), asyncio.timeout(15):
+        while (await house.standing("bob"))[1]:
+            await asyncio.sleep(0.02)
     assert code(await init(house, user="bob")) == (413, "quota_exceeded")
 
 
