@@ -20,6 +20,7 @@ from chipmunk.setting_types import (
     Absolute,
     ApiKey,
     Asymmetric,
+    Certificates,
     Efforts,
     Folders,
     Keys,
@@ -103,6 +104,8 @@ class Settings(BaseModel):
     decode_seconds: int = Field(60, ge=1, description="Time that decoding one file may take.")
     rung_qualities: Qualities = Field((30, 50, 70, 74, 78, 82), description="WebP quality of rungs 1 to 6.")
     rung_efforts: Efforts = Field((6, 6, 4, 4, 4, 4), description="WebP effort (0 to 6) of rungs 1 to 6.")
+    rendition_xmp: bool = Field(False, description="Whether renditions say, in XMP, what they were made from.")
+    c2pa_anchors: Certificates = Field("", description="Certificates, a PEM file, whose C2PA signers are trusted.")
     allowed_types: Words = Field(
         (),
         description="Further types that are taken, as downloads only: `application/pdf`, `video/*`, `*/*`.",

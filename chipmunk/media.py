@@ -22,7 +22,7 @@ COLUMNS = """
     m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.music, m.origin, m.meta,
     m.title, m.notes, m.tags, m.created_at, m.job_id, s.token,
     array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name),
-    m.trashed_at, m.purge_at
+    m.trashed_at, m.purge_at, m.provenance
 """
 # Its state from now on; of one in the trash, that which it gets back.
 BECOMES = """
@@ -54,8 +54,8 @@ class Media:
     """A stored media. `rungs` holds `{quality, width, height, bytes}`; `token` is its standing link's.
 
     `origin` is `{url, page}` of one that was fetched, `meta` what its uploader said of it, `music` what the file itself
-    does. One that has `trashed_at` is in
-    the trash, and in that `state` again once it is restored.
+    does, `provenance` what its C2PA manifest does. One that has `trashed_at` is in the trash, and in that `state` again once
+    it is restored.
     """
 
     id: UUID
@@ -87,6 +87,7 @@ class Media:
     flows: list[str]
     trashed_at: datetime | None = None
     purge_at: datetime | None = None
+    provenance: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class New:
     origin: dict[str, Any] | None = None
     meta: dict[str, Any] | None = None
     token: UUID | None = None
+    provenance: dict[str, Any] | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -154,11 +156,13 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         list(new.flow_ids), new.origin, new.meta, by.kind, by.user, by.session, audit.request_id(),
         None if climbing else words.of_media(new.filename, new.music, new.meta), by.key,
     )  # fmt: skip
+    if new.provenance is not None:  # few have one
+        await connection.execute("update media set provenance = $2 where id = $1", new.id, new.provenance)
     owner, created_at, flows = row
     return Media(
         new.id, new.app_id, new.owner_id, owner, state, None, new.kind, new.mime, new.filename, new.width, new.height,
         new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.music, new.origin, new.meta,
-        None, None, [], created_at, job, token, flows,
+        None, None, [], created_at, job, token, flows, provenance=new.provenance,
     )  # fmt: skip
 
 

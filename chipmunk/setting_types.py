@@ -99,6 +99,15 @@ def _sender(value: str) -> str:
     return value
 
 
+def _certificates(value: str) -> str:
+    try:
+        if value and "-----BEGIN CERTIFICATE-----" not in Path(value).read_text():
+            raise ValueError("must be the path of certificates in PEM")
+    except OSError as e:
+        raise ValueError(f"cannot be read: {e.strerror}") from None
+    return value
+
+
 def _printable(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._:/\[\]@%+-]*", value):
         raise ValueError("has a character that such a value cannot have")
@@ -118,6 +127,7 @@ Networks = Annotated[Words, AfterValidator(_networks)]
 Reachable = Annotated[Words, AfterValidator(_allowed)]
 Origins = Annotated[Words, AfterValidator(_origins)]
 WebAddress = Annotated[str, AfterValidator(_web)]
+Certificates = Annotated[str, AfterValidator(_certificates)]
 Asymmetric = Annotated[Words, AfterValidator(_asymmetric)]
 Qualities = Annotated[Six, _up_to(100)]
 Efforts = Annotated[Six, _up_to(6)]

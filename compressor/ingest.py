@@ -164,6 +164,7 @@ def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extensio
         square=upload.flows[0].square,
         rungs=[{"quality": r.quality, "width": r.width, "height": r.height, "bytes": r.bytes} for r in begun.rungs],
         music=begun.music,
+        provenance=begun.provenance,
         flow_ids=tuple(f.key for f in upload.flows),
         origin=upload.origin,
         meta=upload.meta,

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from chipmunk.config import Settings
@@ -16,7 +17,8 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Pixels and frames of one file, bytes of address space of one process, seconds for one task."""
+    """Pixels and frames of one file, bytes of address space of one process, seconds for one task; how rungs are encoded,
+    whether they say what they were made from, and the certificates (PEM) whose signers are trusted."""
 
     max_pixels: int
     max_frames: int
@@ -24,6 +26,8 @@ class Limits:
     seconds: int
     qualities: tuple[int, ...]
     efforts: tuple[int, ...]
+    rendition_xmp: bool = False
+    anchors: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -34,6 +38,8 @@ class Limits:
             settings.decode_seconds,
             settings.rung_qualities,
             settings.rung_efforts,
+            settings.rendition_xmp,
+            Path(settings.c2pa_anchors).read_text() if settings.c2pa_anchors else "",
         )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import pillow_heif
 from PIL import Image
 
 from chipmunk.errors import Problem
-from compressor import animation, audio, encode, handover
-from compressor.ladder import Budget, Rung, RungFile, plan
+from compressor import animation, audio, encode, handover, provenance
+from compressor.ladder import RUNGS, Budget, Rung, RungFile, plan
 from compressor.limits import Limits, confine
 from compressor.pictures import Source, base, opened, telling_what_broke, upright_size
 from compressor.scaling import resized
@@ -40,6 +41,7 @@ class Begun:
     rungs: list[RungFile] = field(default_factory=list)
     music: dict[str, Any] = field(default_factory=dict)
     has_picture: bool = False
+    provenance: dict[str, Any] | None = None
 
 
 def prepare(limits: Limits) -> None:
@@ -68,6 +70,21 @@ LIMITS: Limits
 
 def begin(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
     """Looks into the file and makes rungs 1 to 3 within their share of `cap`."""
+    said = _said(path)
+    begun = _begin(path, kind, out, square, cap - provenance.cost(said, len(RUNGS)))
+    rungs = provenance.tell(out, begun.rungs, said) if said else begun.rungs
+    return replace(begun, rungs=rungs, provenance=provenance.read(path, kind.mime, LIMITS.anchors))
+
+
+def _said(path: Path) -> bytes:
+    """What renditions say of their original, where the operator wants it."""
+    if not LIMITS.rendition_xmp:
+        return b""
+    with path.open("rb") as file:
+        return provenance.packet(hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _begin(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
     if kind.kind == "audio":
         return _begin_audio(path, kind, out, square, cap)
     with telling_what_broke():
@@ -76,6 +93,12 @@ def begin(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
 
 def finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
     """Makes rungs 4 to 6 within `cap`. Again is fine: each file is replaced whole by the same one."""
+    said = _said(path)
+    made = _finish(path, kind, out, square, cap - provenance.cost(said, len(UPPER)))
+    return provenance.tell(out, made, said) if said else made
+
+
+def _finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
     source, picture = path, kind
     if kind.kind == "audio":
         _, cover = audio.read(path)

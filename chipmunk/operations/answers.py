@@ -89,6 +89,7 @@ def media(found: Media, links: Seal) -> Answer:
         "placeholder": None if found.placeholder is None else b64encode(found.placeholder).decode(),
         "rungs": found.rungs,
         "music": found.music,
+        "provenance": found.provenance,
         "origin": found.origin,
         "meta": found.meta,
         "flows": found.flows,

@@ -97,6 +97,23 @@ class Music(BaseModel):
     duration_seconds: float | None = None
 
 
+class Provenance(BaseModel):
+    """What a C2PA manifest says of a file, and whether it holds."""
+
+    state: Literal["trusted", "valid", "invalid", "unreadable"] = Field(
+        description="`valid`: as it was signed, by somebody whom the operator's certificates do not name."
+    )
+    title: str | None = None
+    generator: str | None = Field(None, description="The camera or program that made it.")
+    issuer: str | None = Field(None, description="The organisation of whose certificate signed it.")
+    signed_by: str | None = None
+    signed_at: str | None = None
+    actions: list[str] = Field([], description="What was done, as `c2pa.created`.")
+    sources: list[str] = Field([], description="Kinds of source, as `digitalCapture` or `trainedAlgorithmicMedia`.")
+    ingredients: int = Field(0, description="How many files it was made from.")
+    faults: list[str] = Field([], description="What does not hold, in codes of C2PA.")
+
+
 class Origin(BaseModel):
     url: str = Field(description="What it was fetched from.")
     page: str | None = Field(description="The page that showed it there.")
@@ -126,6 +143,7 @@ class Media(BaseModel):
     placeholder: str | None = Field(description="A thumbhash, in base64.")
     rungs: list[Rung]
     music: Music
+    provenance: Provenance | None = Field(None, description="Of an original with a C2PA manifest.")
     origin: Origin | None = Field(None, description="Of one that was fetched. For the app and the owner.")
     meta: dict[str, Any] | None = Field(None, description="What its uploader said of it. For the app and the owner.")
     flows: list[Name]

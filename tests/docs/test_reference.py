@@ -50,7 +50,7 @@ def bounds(name: str) -> str | None:
 
 
 def test_each_setting_is_there_once_with_its_default_and_bounds() -> None:
-    found = rows("settings", rf"`{PREFIX}[A-Z_]+`", cells=5)
+    found = rows("settings", rf"`{PREFIX}[A-Z0-9_]+`", cells=5)
     assert sorted(cells[0].strip("`") for cells in found) == sorted(SETTINGS)
     for name, default, _, limits, meaning in ([cells[0].strip("`"), *cells[1:]] for cells in found):
         assert default == shown(SETTINGS[name].default), name
@@ -194,7 +194,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @EVERY_PAGE
 def test_pages_name_only_what_there_is(page: Path) -> None:
     words = page.read_text()
-    for name in re.findall(rf"\b{PREFIX}[A-Z_]*[A-Z]\b", words):
+    for name in re.findall(rf"\b{PREFIX}[A-Z0-9_]*[A-Z]\b", words):
         assert name.removesuffix("_FILE") in {*SETTINGS, THE_SITES_OWN}, name
     for script in re.findall(r"\bscripts/(\w+)", words):
         assert (PROJECT / "scripts" / script).exists(), script
