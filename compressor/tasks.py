@@ -51,6 +51,9 @@ def prepare(limits: Limits) -> None:
     pillow_heif.register_heif_opener(thumbnails=False)
     Image.preinit()
     keep_memory()
+    os.dup2(
+        os.open(os.devnull, os.O_WRONLY), 2
+    )  # where libraries say what is wrong with a stranger's file, in no log's form
     confine(limits.memory_bytes)
 
 
