@@ -19,7 +19,7 @@ Blob = bytes  # a media has a field named bytes
 
 COLUMNS = """
     m.id, m.app_id, m.owner_id, o.name as owner, coalesce(m.restores_to, m.state) as state, m.reason, m.kind, m.mime, m.filename,
-    m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.square, m.rungs, m.music, m.origin, m.meta,
+    m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.palette, m.square, m.rungs, m.music, m.origin, m.meta,
     m.title, m.notes, m.tags, m.created_at, m.job_id, s.token,
     array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name),
     m.trashed_at, m.purge_at, m.provenance
@@ -73,6 +73,7 @@ class Media:
     total_bytes: int
     sha256: Blob
     placeholder: Blob | None
+    palette: list[int] | None
     square: bool
     rungs: list[dict[str, int]]
     music: dict[str, Any]
@@ -113,6 +114,8 @@ class New:
     meta: dict[str, Any] | None = None
     token: UUID | None = None
     provenance: dict[str, Any] | None = None
+    palette: list[int] | None = None
+    phash: int | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -133,8 +136,9 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         """
         with stored as (
             insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes,
-                               sha256, placeholder, square, rungs, music, job_id, origin, meta, words)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21, $22, $27::text::tsvector)
+                               sha256, placeholder, square, rungs, music, job_id, origin, meta, words, palette, phash)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21, $22,
+                    $27::text::tsvector, $29, $30)
             returning id, owner_id, created_at),
         linked as (
             insert into links (id, token, media_id, audience, original)
@@ -154,15 +158,16 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         new.id, new.app_id, new.owner_id, state, new.kind, new.mime, new.filename, new.width, new.height, new.bytes,
         new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.music, job, new_id(), token,
         list(new.flow_ids), new.origin, new.meta, by.kind, by.user, by.session, audit.request_id(),
-        None if climbing else words.of_media(new.filename, new.music, new.meta), by.key,
+        None if climbing else words.of_media(new.filename, new.music, new.meta), by.key, new.palette,
+        new.phash,
     )  # fmt: skip
     if new.provenance is not None:  # few have one
         await connection.execute("update media set provenance = $2 where id = $1", new.id, new.provenance)
     owner, created_at, flows = row
     return Media(
         new.id, new.app_id, new.owner_id, owner, state, None, new.kind, new.mime, new.filename, new.width, new.height,
-        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.music, new.origin, new.meta,
-        None, None, [], created_at, job, token, flows, provenance=new.provenance,
+        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.palette, new.square, new.rungs, new.music, new.origin,
+        new.meta, None, None, [], created_at, job, token, flows, provenance=new.provenance,
     )  # fmt: skip
 
 

@@ -169,6 +169,8 @@ def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extensio
         origin=upload.origin,
         meta=upload.meta,
         token=upload.token,
+        palette=begun.palette,
+        phash=begun.phash,
     )
 
 

@@ -17,6 +17,8 @@ from chipmunk.errors import Problem
 from compressor import animation, audio, encode, handover, provenance
 from compressor.ladder import RUNGS, Budget, Rung, RungFile, plan
 from compressor.limits import Limits, confine
+from compressor.palette import palette
+from compressor.phash import phash
 from compressor.pictures import Source, base, opened, telling_what_broke, upright_size
 from compressor.scaling import resized
 from compressor.sniff import Kind
@@ -42,6 +44,8 @@ class Begun:
     music: dict[str, Any] = field(default_factory=dict)
     has_picture: bool = False
     provenance: dict[str, Any] | None = None
+    palette: list[int] | None = None
+    phash: int | None = None
 
 
 def prepare(limits: Limits) -> None:
@@ -135,7 +139,8 @@ def _begin_picture(source: Source, kind: Kind, out: Path, square: bool, cap: int
         else:
             low = _low(image, source, square, rungs[-1])
             made = encode.climb(low, rungs, Budget(cap // 10, LOWER), out, LIMITS)
-    return Begun(kind.kind, kind.mime, width, height, frames, None, placeholder(low), made, {}, True)
+    begun = Begun(kind.kind, kind.mime, width, height, frames, None, placeholder(low), made, has_picture=True)
+    return replace(begun, palette=palette(low), phash=phash(low))
 
 
 def _low(image: Image.Image, source: Source, square: bool, rung: Rung) -> Image.Image:
@@ -155,9 +160,7 @@ def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> B
             source, picture = audio.cover_file(cover)
             with telling_what_broke():
                 seen = _begin_picture(source, picture, out, square, cap)
-            return Begun(
-                "audio", mime, seen.width, seen.height, seen.frames, seconds, seen.placeholder, seen.rungs, music, True
-            )
+            return replace(seen, kind="audio", mime=mime, duration_seconds=seconds, music=music)
         except Problem:  # a broken cover is no reason to refuse the music
             for left in out.glob("[1-6].webp"):
                 left.unlink()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from chipmunk import colours
 from chipmunk.apps import LIMITS, App
 from chipmunk.audit import Entry
 from chipmunk.backend_fields import OPTIONS
@@ -87,6 +88,8 @@ def media(found: Media, links: Seal) -> Answer:
         "total_bytes": found.total_bytes,
         "sha256": found.sha256.hex(),
         "placeholder": None if found.placeholder is None else b64encode(found.placeholder).decode(),
+        "dominant_colour": colours.shown(found.palette[0]) if found.palette else None,
+        "palette": [colours.shown(colour) for colour in found.palette or []],
         "rungs": found.rungs,
         "music": found.music,
         "provenance": found.provenance,

@@ -102,8 +102,8 @@ class ImageMap(BaseModel):
     format_str: str = Field(description="Of the original: `jpeg`, `png`, …")
     width_int: int | None
     height_int: int | None
-    dominant_color_hex_str: str | None
-    palette_lst: list[str]
+    dominant_color_hex_str: str | None = Field(description="`#rrggbb`.")
+    palette_lst: list[str] = Field(description="By how much of it they are, six at most.")
     tags_lst: list[str]
     meta_map: dict[str, Any] | None
     creation_unix_time_f: float

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chipmunk.operations.places import Placed, Placement, StoredAt
 from chipmunk.operations.shapes import (
     Bytes,
+    Colour,
     Description,
     Id,
     Name,
@@ -141,6 +142,8 @@ class Media(BaseModel):
     total_bytes: int | None = Field(None, description="Original and renditions. For the app and the owner.")
     sha256: str | None = Field(None, description="Of the original. For the app and the owner.")
     placeholder: str | None = Field(description="A thumbhash, in base64.")
+    dominant_colour: Colour | None = Field(description="What most of the picture has; the first of `palette`.")
+    palette: list[Colour] = Field(max_length=6, description="Its colours that differ, by how much of it they are.")
     rungs: list[Rung]
     music: Music
     provenance: Provenance | None = Field(None, description="Of an original with a C2PA manifest.")

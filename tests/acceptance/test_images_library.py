@@ -140,6 +140,10 @@ def test_an_image_and_what_its_uploader_said_of_it(app: App) -> None:
     assert (image["title_str"], image["user_name_str"], image["meta_map"]) == ("sea.jpg", user, {"camera": "x"})
     seen = app.viewer(member).get("/v1/images/get", params={"img_id": media}).json()["image_export_map"]
     assert (seen["id_str"], seen["meta_map"], seen["origin_url_str"]) == (media, None, None)
+    told = app.http.get(f"/v1/media/{media}").json()
+    assert re.fullmatch("#[0-9a-f]{6}", told["dominant_colour"])
+    for one in (image, seen):
+        assert (one["dominant_color_hex_str"], one["palette_lst"]) == (told["dominant_colour"], told["palette"])
     none = {"image_exists_bool": False, "image_export_map": None}
     for client, identifier in ((app.viewer(app.user()), media), (app.http, "0" * 32), (app.http, "x")):
         assert client.get("/v1/images/get", params={"img_id": identifier}).json() == none
