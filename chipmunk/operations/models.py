@@ -161,6 +161,11 @@ class Media(BaseModel):
     cid: str | None = Field(None, description="Of an original that lies on IPFS unencrypted. Likewise.")
 
 
+class Similar(BaseModel):
+    distance: int = Field(ge=0, le=11, description="How many of 64 bits are others: 0 to 4, the same picture.")
+    media: Media
+
+
 class Upload(Taken):
     user: Name | None = Field(None, description="Whose it is; needed with an API key.")
     flow: Name | list[Name] | None = None

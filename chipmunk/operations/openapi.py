@@ -69,6 +69,7 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
     "larger": ("Of so many bytes, or more.", {"type": "integer", "minimum": 0}),
     "smaller": ("Of fewer bytes.", {"type": "integer", "minimum": 0}),
     "colour": ("Like its mean colour: `#rrggbb`.", {"type": "string", "pattern": "^#?[0-9A-Fa-f]{6}$"}),
+    "distance": ("How many of 64 bits may be others.", {"type": "integer", "minimum": 0, "maximum": 11, "default": 7}),
     "lost": (
         "`true`: the store is gone for good, so what lies elsewhere too is forgotten here.",
         {"type": "string", "enum": ["true", "false"], "default": "false"},

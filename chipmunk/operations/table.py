@@ -112,6 +112,7 @@ MEDIA = (
     Operation("delete_media", "DELETE", "/v1/media/{media}", "Delete a media, every byte of it", OWN, scope="manage", status=204, side="compressor"),
     Operation("trash_media", "POST", "/v1/media/{media}/trash", "Put a media into the trash", OWN, scope="manage", answer=m.Media),
     Operation("restore_media", "POST", "/v1/media/{media}/restore", "Have a media back from the trash", OWN, scope="manage", answer=m.Media),
+    Operation("similar_media", "GET", "/v1/media/{media}/similar", "Media that look like one, nearest first", OWN, scope="view", answer=m.Similar, a_list=True, query=("distance", "limit"), problems=(e.Conflict,)),
     Operation("view", "GET", "/{id}/{quality}/", "The bytes: the original at quality 0, WebP at 1 to 6", "whom the link is for", "user", scope="view", kind="*/*", side="nginx"),
 )  # fmt: skip
 RESUMABLE: tuple[type[e.Problem], ...] = (e.Locked, e.OtherVersion)

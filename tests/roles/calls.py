@@ -148,6 +148,7 @@ CALLS: dict[str, Made] = {
     "delete_media": of("DELETE", some_media()),
     "trash_media": of("POST", some_media("/trash")),
     "restore_media": of("POST", _trashed),
+    "similar_media": of("GET", media("/similar")),
     "view": of("GET", lambda s: f"{s.media['url']}1/"),
     "tus_options": of("OPTIONS", "/v1/uploads/"),
     "create_upload": _create_upload,
