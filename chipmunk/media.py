@@ -158,8 +158,7 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         new.id, new.app_id, new.owner_id, state, new.kind, new.mime, new.filename, new.width, new.height, new.bytes,
         new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.music, job, new_id(), token,
         list(new.flow_ids), new.origin, new.meta, by.kind, by.user, by.session, audit.request_id(),
-        None if climbing else words.of_media(new.filename, new.music, new.meta), by.key, new.palette,
-        new.phash,
+        None if climbing else words.of_media(new.filename, new.music, new.meta), by.key, new.palette, new.phash,
     )  # fmt: skip
     if new.provenance is not None:  # few have one
         await connection.execute("update media set provenance = $2 where id = $1", new.id, new.provenance)

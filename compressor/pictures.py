@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin, WebPImagePlugin
 
-from chipmunk.errors import CorruptImage, DecodeFailed, TooManyPixels
+from chipmunk.errors import CorruptImage, DecodeFailed, Problem, TooManyPixels
 from compressor import webp
 from compressor.inbox import FULL
 from compressor.ladder import RUNGS
@@ -62,7 +62,9 @@ def telling_what_broke() -> Iterator[None]:
         raise DecodeFailed("Decoding the file needs more memory than the service allows.") from None
     except Image.DecompressionBombError:
         raise TooManyPixels() from None
-    except BROKEN as e:
+    except Problem:
+        raise
+    except Exception as e:  # decoders raise whatever a broken file leads them to, a division by its zero among that
         if isinstance(e, OSError) and e.errno in FULL:
             raise
         raise CorruptImage() from None
