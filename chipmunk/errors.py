@@ -12,7 +12,7 @@ Problem · Lost
 ├─ 413 TooLarge · QuotaExceeded
 ├─ 415 Unsupported
 ├─ 422 Unprocessable · UnknownFlow · UnknownUser · EmptyFile · CorruptImage · TooManyPixels · DecodeFailed
-│      · KeyReused · Mismatch · BadBackend · UnknownBackend · UrlRefused · FetchFailed
+│      · KeyReused · Mismatch · BadBackend · UnknownBackend · UrlRefused · FetchFailed · BadEdits
 ├─ 423 Locked
 ├─ 429 RateLimited · TooManyUploads
 ├─ 460 ChecksumMismatch
@@ -233,6 +233,11 @@ class UrlRefused(Unprocessable):
 class FetchFailed(Unprocessable):
     code = "fetch_failed"
     sentence = "The server of this URL did not give the file."
+
+
+class BadEdits(Unprocessable):
+    code = "bad_edits"
+    sentence = "These are no edits that can be made."
 
 
 class Locked(Problem):

@@ -12,6 +12,7 @@ from compressor.ladder import Budget, Rung, RungFile
 from compressor.limits import Limits
 from compressor.scaling import resized
 
+STILL_QUALITY = 92  # of a JPEG that is an original
 HARDER = (1.0, 0.7, 0.45, 0.25, 0.1, 0.0)
 
 
@@ -38,6 +39,15 @@ def within(image: Image.Image, most: int, quality: int, effort: int) -> bytes:
             return data
         side *= 2
     return data
+
+
+def still(image: Image.Image, out: Path, *, lossless: bool) -> None:
+    """A picture of its own, without metadata."""
+    image.info.clear()
+    if lossless or image.mode == "RGBA":
+        image.save(out, "PNG")
+    else:
+        image.save(out, "JPEG", quality=STILL_QUALITY, subsampling=0)
 
 
 def climb(base: Image.Image, rungs: list[Rung], budget: Budget, out: Path, limits: Limits) -> list[RungFile]:

@@ -111,6 +111,14 @@ def base(image: Image.Image, top: int, square: bool) -> Image.Image:
     return reduced.transpose(UPRIGHT[turn]) if turn in UPRIGHT else reduced
 
 
+def whole(image: Image.Image) -> Image.Image:
+    """The upright sRGB picture with each of its pixels; of one that moves the first frame."""
+    turn, profile = orientation(image), image.info.get("icc_profile")
+    image.load()
+    full = to_srgb(plain(image), profile)
+    return full.transpose(UPRIGHT[turn]) if turn in UPRIGHT else full
+
+
 def _loaded(image: Image.Image, factor: float) -> Image.Image:
     """Decoded, and where the format can at a smaller size, but at most `factor` times as small."""
     if image.format in ("JPEG", "MPO"):

@@ -13,18 +13,20 @@ from typing import Any
 import pillow_heif
 from PIL import Image
 
-from chipmunk.errors import Problem
+from chipmunk import edits
+from chipmunk.errors import BadEdits, Problem
 from compressor import animation, audio, encode, handover, provenance
 from compressor.ladder import RUNGS, Budget, Rung, RungFile, plan
 from compressor.limits import Limits, confine
 from compressor.palette import palette
 from compressor.phash import phash
-from compressor.pictures import Source, base, opened, telling_what_broke, upright_size
+from compressor.pictures import Source, base, opened, telling_what_broke, upright_size, whole
 from compressor.scaling import resized
 from compressor.sniff import Kind
 from compressor.thumb import placeholder
 
 LOWER, UPPER = (1, 2, 3), (4, 5, 6)
+LOSSLESS = frozenset({"image/png", "image/gif", "image/bmp", "image/tiff", "image/x-icon"})
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 32 * 1024 * 1024
 
@@ -121,6 +123,19 @@ def _finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[R
         made = encode.climb(top, rungs, budget, out, LIMITS)
     handover.drop(path.parent)
     return made
+
+
+def edit(path: Path, kind: Kind, out: Path, text: str) -> None:
+    """Makes `out` what these edits make of a still picture: a PNG where it is clear in places or was kept without loss, else
+    a JPEG."""
+    from compressor import editing
+
+    wanted = edits.parse(text)
+    with telling_what_broke(), opened(path, kind.mime, LIMITS.max_pixels) as image:
+        if animation.frame_count(image, LIMITS) > 1:
+            raise BadEdits("What moves is not edited.")
+        edits.sized(wanted, *upright_size(image), LIMITS.max_pixels)
+        encode.still(editing.edited(whole(image), wanted), out, lossless=kind.mime in LOSSLESS)
 
 
 def _rungs(image: Image.Image, square: bool, qualities: tuple[int, ...]) -> list[Rung]:
