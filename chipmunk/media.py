@@ -22,7 +22,7 @@ COLUMNS = """
     m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.palette, m.square, m.rungs, m.music, m.origin, m.meta,
     m.title, m.notes, m.tags, m.created_at, m.job_id, s.token,
     array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name),
-    m.trashed_at, m.purge_at, m.provenance
+    m.trashed_at, m.purge_at, m.provenance, m.source, m.edits
 """
 # Its state from now on; of one in the trash, that which it gets back.
 BECOMES = """
@@ -55,7 +55,7 @@ class Media:
 
     `origin` is `{url, page}` of one that was fetched, `meta` what its uploader said of it, `music` what the file itself
     does, `provenance` what its C2PA manifest does. One that has `trashed_at` is in the trash, and in that `state` again once
-    it is restored.
+    it is restored. `source` is the media that it is an edit of, `edits` what was done.
     """
 
     id: UUID
@@ -89,6 +89,8 @@ class Media:
     trashed_at: datetime | None = None
     purge_at: datetime | None = None
     provenance: dict[str, Any] | None = None
+    source: UUID | None = None
+    edits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,9 @@ class New:
     provenance: dict[str, Any] | None = None
     palette: list[int] | None = None
     phash: int | None = None
+    title: str | None = None
+    source: UUID | None = None
+    edits: str | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -136,9 +141,10 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         """
         with stored as (
             insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes,
-                               sha256, placeholder, square, rungs, music, job_id, origin, meta, words, palette, phash)
+                               sha256, placeholder, square, rungs, music, job_id, origin, meta, words, palette, phash,
+                               title, source, edits)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21, $22,
-                    $27::text::tsvector, $29, $30)
+                    $27::text::tsvector, $29, $30, $31, $32, $33)
             returning id, owner_id, created_at),
         linked as (
             insert into links (id, token, media_id, audience, original)
@@ -158,7 +164,8 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         new.id, new.app_id, new.owner_id, state, new.kind, new.mime, new.filename, new.width, new.height, new.bytes,
         new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.music, job, new_id(), token,
         list(new.flow_ids), new.origin, new.meta, by.kind, by.user, by.session, audit.request_id(),
-        None if climbing else words.of_media(new.filename, new.music, new.meta), by.key, new.palette, new.phash,
+        None if climbing else words.of_media(new.filename, new.music, new.meta, new.title), by.key, new.palette, new.phash,
+        new.title, new.source, new.edits,
     )  # fmt: skip
     if new.provenance is not None:  # few have one
         await connection.execute("update media set provenance = $2 where id = $1", new.id, new.provenance)
@@ -166,7 +173,8 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
     return Media(
         new.id, new.app_id, new.owner_id, owner, state, None, new.kind, new.mime, new.filename, new.width, new.height,
         new.bytes, new.total_bytes, new.sha256, new.placeholder, new.palette, new.square, new.rungs, new.music, new.origin,
-        new.meta, None, None, [], created_at, job, token, flows, provenance=new.provenance,
+        new.meta, new.title, None, [], created_at, job, token, flows, provenance=new.provenance, source=new.source,
+        edits=new.edits,
     )  # fmt: skip
 
 

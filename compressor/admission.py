@@ -18,7 +18,7 @@ from chipmunk.errors import (
     TooLarge,
 )
 from chipmunk.posting import Posting
-from chipmunk.rates import Counting
+from chipmunk.rates import Class, Counting
 from compressor import ladder
 from compressor.asking import Asking, Door, credential
 from compressor.parts import Parts
@@ -56,14 +56,15 @@ async def admit(parts: Parts, asking: Asking, counting: Counting | None = None) 
     return Posting(caller.app_id, caller.user_id, open_to_them, audit.by(caller))
 
 
-async def recognized(parts: Parts, request: Request, scope: Scope | None = None) -> Caller:
-    """Who makes a call that is no upload, counted, and let do what needs this scope; or why not."""
+async def recognized(parts: Parts, request: Request, scope: Scope | None = None, counts: Class = "calls") -> Caller:
+    """Who makes a call that is no upload, or one whose body says where to, counted, and let do what needs this scope; or why
+    not."""
     headers = asgi.headers(request.scope)
     given, origin = credential(headers), headers.get("origin")
     guards.key_in_browser(given, origin)
     caller = await parts.authenticator.need(parts.database, given, parts.now())
     guards.forgery(request.method, given, origin, headers.get("sec-fetch-site"), parts.settings.origins)
-    await parts.limiter.count(request.scope, "calls", given, caller)
+    await parts.limiter.count(request.scope, counts, given, caller)
     if scope is not None:
         caller.need(scope)
     return caller

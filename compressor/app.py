@@ -12,7 +12,7 @@ from uuid import UUID
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from chipmunk import asgi, audit, heartbeats, ids, media, metrics, quotas, revocations
@@ -26,15 +26,14 @@ from chipmunk.errors import (
     QuotaExceeded,
     Unavailable,
 )
-from chipmunk.operations import answers
 from compressor import asking, filenames, images, purge
 from compressor.admission import admit, precheck, recognized
 from compressor.asking import Asking
-from compressor.doors import data_uri, direct, from_url, multipart, presigned, raw, tus
+from compressor.doors import data_uri, direct, edited, from_url, multipart, presigned, raw, tus
 from compressor.doors.from_url import Tell
 from compressor.ingest import Stored, Upload, ingest
 from compressor.parts import Parts, assembled
-from compressor.waiting import climbed
+from compressor.waiting import created
 
 DOORS = {"raw": raw.take, "multipart": multipart.take, "json": data_uri.take}
 
@@ -85,7 +84,7 @@ async def upload(request: Request) -> Response:
     if not stored.replayed:
         metrics.UPLOAD_BYTES.labels(asked.door).inc(taken.length)
     metrics.UPLOAD_SECONDS.labels(asked.door).observe(time.monotonic() - began)
-    return await _created(parts, asked, taken.app, stored)
+    return await created(parts, asked, taken.app, stored)
 
 
 async def _received(parts: Parts, asked: Asking, request: Request) -> tuple[Upload, Stored]:
@@ -138,18 +137,6 @@ async def _upload(parts: Parts, asked: Asking, folder: Path, length: int, ticket
     )
 
 
-async def _created(parts: Parts, asked: Asking, app: int, stored: Stored) -> Response:
-    answer, identifier = stored.answer, UUID(hex=stored.answer["id"])
-    headers = {"location": f"/v1/media/{identifier.hex}", "cache-control": "no-store"}
-    if stored.replayed:
-        headers["idempotent-replayed"] = "true"
-    if asked.wait is not None:
-        found = await climbed(parts, app, identifier, asked.wait)
-        answer = answer if found is None else answers.media(found, parts.links)
-        headers["preference-applied"] = "wait"
-    return JSONResponse(answer, 201, headers)
-
-
 async def delete(request: Request) -> Response:
     parts = _parts(request)
     identifier = ids.parse_id(request.path_params["media"])
@@ -197,6 +184,7 @@ ROUTES = [
     *presigned.ROUTES,
     *direct.ROUTES,
     *images.ROUTES,
+    *edited.ROUTES,
 ]
 
 

@@ -40,7 +40,8 @@ class Upload:
     """A body that has arrived, as the file `0` of a folder of its own, and all that was said about it.
 
     `by` is who sends it, `held` what its ticket has reserved, where that is known without asking; `fingerprint` what
-    makes it the same under its key, where that was said before it came. `origin`, `meta` and `token` are the media's;
+    makes it the same under its key, where that was said before it came. `origin`, `meta`, `token`, `title`, `source` and
+    `edits` are the media's;
     `also` is done in the transaction that makes it one.
     """
 
@@ -58,6 +59,9 @@ class Upload:
     origin: dict[str, Any] | None = None
     meta: dict[str, Any] | None = None
     token: UUID | None = None
+    title: str | None = None
+    source: UUID | None = None
+    edits: str | None = None
     also: Callable[[Connection], Awaitable[None]] | None = None
 
     @property
@@ -171,6 +175,9 @@ def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extensio
         token=upload.token,
         palette=begun.palette,
         phash=begun.phash,
+        title=upload.title,
+        source=upload.source,
+        edits=upload.edits,
     )
 
 

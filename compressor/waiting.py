@@ -1,16 +1,33 @@
-"""`Prefer: wait`: the answer comes once the ladder is done."""
+"""What an upload is answered; with `Prefer: wait`, once the ladder is done."""
 
 from __future__ import annotations
 
 import asyncio
 from uuid import UUID
 
+from starlette.responses import JSONResponse, Response
+
 from chipmunk import media
 from chipmunk.errors import NotFound
 from chipmunk.media import Media
+from chipmunk.operations import answers
+from compressor.asking import Asking
+from compressor.ingest import Stored
 from compressor.parts import Parts
 
 POLL_SECONDS = (0.05, 0.1, 0.2, 0.4)
+
+
+async def created(parts: Parts, asked: Asking, app: int, stored: Stored) -> Response:
+    answer, identifier = stored.answer, UUID(hex=stored.answer["id"])
+    headers = {"location": f"/v1/media/{identifier.hex}", "cache-control": "no-store"}
+    if stored.replayed:
+        headers["idempotent-replayed"] = "true"
+    if asked.wait is not None:
+        found = await climbed(parts, app, identifier, asked.wait)
+        answer = answer if found is None else answers.media(found, parts.links)
+        headers["preference-applied"] = "wait"
+    return JSONResponse(answer, 201, headers)
 
 
 async def climbed(parts: Parts, app: int, identifier: UUID, seconds: float) -> Media | None:

@@ -28,7 +28,19 @@ from chipmunk.webhooks import Webhook
 
 Answer = dict[str, Any]
 
-OWNERS_OWN = ("reason", "total_bytes", "sha256", "origin", "meta", "notes", "job", "trashed_at", "purge_at")
+OWNERS_OWN = (
+    "reason",
+    "total_bytes",
+    "sha256",
+    "origin",
+    "meta",
+    "notes",
+    "source",
+    "edits",
+    "job",
+    "trashed_at",
+    "purge_at",
+)
 
 
 def when(moment: datetime | None) -> str | None:
@@ -95,6 +107,8 @@ def media(found: Media, links: Seal) -> Answer:
         "provenance": found.provenance,
         "origin": found.origin,
         "meta": found.meta,
+        "source": hexed(found.source),
+        "edits": found.edits,
         "flows": found.flows,
         "url": None if found.token is None else f"/{links.sign(found.token)}/",
         "created_at": when(found.created_at),

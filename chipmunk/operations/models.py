@@ -149,6 +149,8 @@ class Media(BaseModel):
     provenance: Provenance | None = Field(None, description="Of an original with a C2PA manifest.")
     origin: Origin | None = Field(None, description="Of one that was fetched. For the app and the owner.")
     meta: dict[str, Any] | None = Field(None, description="What its uploader said of it. For the app and the owner.")
+    source: Id | None = Field(None, description="The media that it is an edit of. For the app and the owner.")
+    edits: str | None = Field(None, description="What was done to that, where it was done here. Likewise.")
     flows: list[Name]
     url: str | None = Field(description="`/<signed id>/` of the standing link; a quality and a slash follow.")
     created_at: datetime

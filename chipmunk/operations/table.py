@@ -13,6 +13,7 @@ from chipmunk import errors as e
 from chipmunk.bodies import FORM, JSON
 from chipmunk.openings import WrongPassword
 from chipmunk.operations import apps as a
+from chipmunk.operations import editing as d
 from chipmunk.operations import gloflow as g
 from chipmunk.operations import hooks as h
 from chipmunk.operations import mailing, tagging
@@ -80,6 +81,10 @@ class Operation:
         return found
 
 
+EDIT: tuple[type[e.Problem], ...] = (
+    e.BadEdits, e.QuotaExceeded, e.CorruptImage, e.TooManyPixels, e.DecodeFailed, e.UnknownFlow, e.Conflict, e.UploadRunning,
+    e.KeyReused, e.Busy, e.DiskFull,
+)  # fmt: skip
 PAGE = ("cursor", "limit")
 TO = ("user", "flow", "filename")
 UPLOAD: tuple[type[e.Problem], ...] = (
@@ -113,6 +118,7 @@ MEDIA = (
     Operation("trash_media", "POST", "/v1/media/{media}/trash", "Put a media into the trash", OWN, scope="manage", answer=m.Media),
     Operation("restore_media", "POST", "/v1/media/{media}/restore", "Have a media back from the trash", OWN, scope="manage", answer=m.Media),
     Operation("similar_media", "GET", "/v1/media/{media}/similar", "Media that look like one, nearest first", OWN, scope="view", answer=m.Similar, a_list=True, query=("distance", "limit"), problems=(e.Conflict,)),
+    Operation("edit_media", "POST", "/v1/media/{media}/edits", "Have an edit of a picture stored as a new one", OWN, scope="upload", status=201, answer=m.Media, takes=((JSON, d.EditFields),), problems=EDIT, side="compressor", counts="uploads"),
     Operation("view", "GET", "/{id}/{quality}/", "The bytes: the original at quality 0, WebP at 1 to 6", "whom the link is for", "user", scope="view", kind="*/*", side="nginx"),
 )  # fmt: skip
 RESUMABLE: tuple[type[e.Problem], ...] = (e.Locked, e.OtherVersion)
@@ -146,6 +152,7 @@ IMAGES = (
     Operation("images_v1_healthz", "GET", "/v1/images/v1/healthz", "The same", "anyone", "anyone", answer=m.Health),
     Operation("upload_init", "GET", "/v1/images/upload_init", "Begin an upload straight to the store", "app, user", scope="upload", answer=g.UploadInit, query=("imgf", "imgn", "f", "ct", "user", "size", "method", "parts"), problems=(e.CrossSite, e.TooManyUploads, e.EmptyFile, e.TooLarge, e.QuotaExceeded, e.Unsupported, e.UnknownFlow, e.UnknownUser, e.DiskFull), side="compressor", counts="uploads"),
     Operation("upload_complete", "POST", "/v1/images/upload_complete", "Have what was sent stored", OWN_UPLOADS, scope="upload", answer=g.UploadCompleted, takes=((JSON, g.UploadComplete),), query=("imgid", "f"), problems=(e.NotFound, e.Conflict, e.Locked, e.EmptyFile, e.QuotaExceeded, e.Mismatch, e.Busy), side="compressor"),
+    Operation("save_edited", "POST", "/images/editor/save", "Store what an editor made of a picture as a new one", OWN, scope="upload", answer=d.SavedEdit, takes=((JSON, d.SaveEdited),), problems=(*EDIT, e.NotFound, e.Mismatch), side="compressor", counts="uploads"),
     Operation("send_direct", "PUT", "/v1/images/direct/{token}", "Send the bytes of one, where this service takes them in", "whoever has the URL", "anyone", takes=(("*/*", None),), problems=(e.Forbidden, e.LengthRequired, e.EmptyFile, e.Mismatch, e.Conflict, e.Locked, e.QuotaExceeded, e.Busy, e.DiskFull), side="compressor"),
 )  # fmt: skip
 LINKS = (

@@ -45,6 +45,8 @@ ACTIONS_OF: dict[str, tuple[str, ...]] = {
     "delete_media": ("media.deleted",),
     "change_media": ("media.changed",),
     "share": ("media.shared",),
+    "edit_media": ("media.uploaded",),
+    "save_edited": ("media.uploaded",),
     "trash_media": ("media.trashed",),
     "restore_media": ("media.restored",),
     "append_upload": ("media.uploaded",),

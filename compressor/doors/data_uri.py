@@ -25,12 +25,17 @@ STRINGS = ("user", "filename", "data", "url")
 
 async def take(settings: Settings, inbox: Inbox, asking: Asking, body: AsyncIterator[bytes], folder: Path) -> Arrived:
     del inbox  # such a body is small: it is never spooled
+    return await asyncio.to_thread(_store, await gathered(settings, body), folder / ORIGINAL)
+
+
+async def gathered(settings: Settings, body: AsyncIterator[bytes]) -> bytes:
+    """All of it; TooLarge."""
     text = bytearray()
     async for chunk in body:
         text += chunk
         if len(text) > settings.max_json_bytes:
             raise TooLarge(limit_bytes=settings.max_json_bytes)
-    return await asyncio.to_thread(_store, bytes(text), folder / ORIGINAL)
+    return bytes(text)
 
 
 def _store(text: bytes, target: Path) -> Arrived:

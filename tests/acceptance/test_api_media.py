@@ -176,6 +176,8 @@ def test_a_member_is_shown_what_concerns_them_and_no_more(cast: Cast, app: App) 
         "sha256",
         "origin",
         "meta",
+        "source",
+        "edits",
         "notes",
         "job",
         "stored",

@@ -72,6 +72,11 @@ def _upload_body(stage: Stage) -> dict[str, Any]:
     return {"user": stage.owner, "flow": [stage.flow], "filename": "a.jpg", "data": base64.b64encode(PICTURE).decode()}
 
 
+def _edited_body(stage: Stage) -> dict[str, Any]:
+    data = base64.b64encode(PICTURE).decode()
+    return {"source_image_id_str": stage.media["id"], "target_flow_name_str": stage.flow, "image_base64_data_str": data}
+
+
 def _raw(stage: Stage) -> Call:
     return Call("PUT", f"/v1/media?user={stage.owner}&flow={stage.flow}", content=PICTURE)
 
@@ -146,6 +151,7 @@ CALLS: dict[str, Made] = {
     "change_media": of("PATCH", media(), lambda s: {"title": "A title", "tags": ["one"]}),
     "search_media": of("GET", lambda s: f"/v1/search?q=jpg&user={s.owner}"),
     "delete_media": of("DELETE", some_media()),
+    "edit_media": of("POST", media("/edits"), lambda s: {"edits": "flip.h", "flow": s.flow}),
     "trash_media": of("POST", some_media("/trash")),
     "restore_media": of("POST", _trashed),
     "similar_media": of("GET", media("/similar")),
@@ -171,6 +177,7 @@ CALLS: dict[str, Made] = {
     "images_v1_healthz": of("GET", "/v1/images/v1/healthz"),
     "upload_init": of("GET", _init),
     "upload_complete": of("POST", lambda s: f"/v1/images/upload_complete?imgid={s.sent()}&f={s.flow}", empty),
+    "save_edited": of("POST", "/images/editor/save", _edited_body),
     "send_direct": _send_direct,
     "create_link": of("POST", media("/links"), lambda s: {"audience": "anyone"}),
     "list_links": of("GET", media("/links")),
