@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,8 @@ Blob = bytes  # a media has a field named bytes
 
 COLUMNS = """
     m.id, m.app_id, m.owner_id, o.name as owner, coalesce(m.restores_to, m.state) as state, m.reason, m.kind, m.mime, m.filename,
-    m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.palette, m.square, m.rungs, m.music, m.origin, m.meta,
+    m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.palette, m.square, m.rungs, m.music, m.motion,
+    m.origin, m.meta,
     m.title, m.notes, m.tags, m.created_at, m.job_id, s.token,
     array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name),
     m.trashed_at, m.purge_at, m.provenance, m.source, m.edits
@@ -54,8 +55,8 @@ class Media:
     """A stored media. `rungs` holds `{quality, width, height, bytes}`; `token` is its standing link's.
 
     `origin` is `{url, page}` of one that was fetched, `meta` what its uploader said of it, `music` what the file itself
-    does, `provenance` what its C2PA manifest does. One that has `trashed_at` is in the trash, and in that `state` again once
-    it is restored. `source` is the media that it is an edit of, `edits` what was done.
+    does, `motion` what moves in it and how, `provenance` what its C2PA manifest says. One that has `trashed_at` is in the
+    trash, and in that `state` again once it is restored. `source` is the media that it is an edit of, `edits` what was done.
     """
 
     id: UUID
@@ -77,6 +78,7 @@ class Media:
     square: bool
     rungs: list[dict[str, int]]
     music: dict[str, Any]
+    motion: dict[str, Any]
     origin: dict[str, Any] | None
     meta: dict[str, Any] | None
     title: str | None
@@ -121,6 +123,7 @@ class New:
     title: str | None = None
     source: UUID | None = None
     edits: str | None = None
+    motion: dict[str, Any] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
@@ -142,9 +145,9 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         with stored as (
             insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes,
                                sha256, placeholder, square, rungs, music, job_id, origin, meta, words, palette, phash,
-                               title, source, edits)
+                               title, source, edits, motion)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21, $22,
-                    $27::text::tsvector, $29, $30, $31, $32, $33)
+                    $27::text::tsvector, $29, $30, $31, $32, $33, $34)
             returning id, owner_id, created_at),
         linked as (
             insert into links (id, token, media_id, audience, original)
@@ -165,16 +168,16 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.music, job, new_id(), token,
         list(new.flow_ids), new.origin, new.meta, by.kind, by.user, by.session, audit.request_id(),
         None if climbing else words.of_media(new.filename, new.music, new.meta, new.title), by.key, new.palette, new.phash,
-        new.title, new.source, new.edits,
+        new.title, new.source, new.edits, new.motion,
     )  # fmt: skip
     if new.provenance is not None:  # few have one
         await connection.execute("update media set provenance = $2 where id = $1", new.id, new.provenance)
     owner, created_at, flows = row
     return Media(
         new.id, new.app_id, new.owner_id, owner, state, None, new.kind, new.mime, new.filename, new.width, new.height,
-        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.palette, new.square, new.rungs, new.music, new.origin,
-        new.meta, new.title, None, [], created_at, job, token, flows, provenance=new.provenance, source=new.source,
-        edits=new.edits,
+        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.palette, new.square, new.rungs, new.music, new.motion,
+        new.origin, new.meta, new.title, None, [], created_at, job, token, flows, provenance=new.provenance,
+        source=new.source, edits=new.edits,
     )  # fmt: skip
 
 

@@ -36,11 +36,11 @@ def keep(top: Image.Image, folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def kept(folder: Path, rung: Rung) -> Image.Image | None:
-    """The picture, where it is there, whole and of this rung's size."""
+def kept(folder: Path, rung: Rung | None = None) -> Image.Image | None:
+    """The picture, where it is there, whole and of this rung's size, where that is known."""
     with suppress(OSError, SyntaxError, ValueError), Image.open(folder / NAME, formats=(FORMAT,)) as image:
         image.load()
-        if image.size == (rung.width, rung.height):
+        if rung is None or image.size == (rung.width, rung.height):
             return image
     return None
 

@@ -143,7 +143,7 @@ def _fingerprint(upload: Upload, sha256: bytes) -> bytes:
 
 
 async def _begin(parts: Parts, upload: Upload, kind: sniff.Kind) -> Begun:
-    """Makes the first rungs beside the original. Other than pictures and music is looked into no further."""
+    """Makes the first rungs beside the original. Other than pictures, music and videos is looked into no further."""
     if kind.kind == "file":
         return Begun(kind.kind, kind.mime)
     with disk():
@@ -178,6 +178,7 @@ def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extensio
         title=upload.title,
         source=upload.source,
         edits=upload.edits,
+        motion=begun.motion,
     )
 
 

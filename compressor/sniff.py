@@ -13,7 +13,7 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`kind` is image, audio or file; `extension` is what a download without a name gets."""
+    """`kind` is image, audio, video or file; `extension` is what a download without a name gets."""
 
     kind: str
     mime: str
@@ -26,6 +26,10 @@ def _image(name: str, extension: str = "") -> Kind:
 
 def _audio(name: str, extension: str) -> Kind:
     return Kind("audio", f"audio/{name}", extension)
+
+
+def _video(name: str, extension: str) -> Kind:
+    return Kind("video", f"video/{name}", extension)
 
 
 STARTS: tuple[tuple[bytes, Kind], ...] = (
@@ -47,11 +51,26 @@ BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"), _image("heic")),
     **dict.fromkeys((b"mif1", b"msf1"), _image("heif")),
     **dict.fromkeys((b"M4A ", b"M4B ", b"M4P "), _audio("mp4", "m4a")),
+    **dict.fromkeys((b"M4V ", b"M4VH", b"M4VP"), _video("mp4", "mp4")),
+    b"qt  ": _video("quicktime", "mov"),
 }
+# and those of any MP4: without one of the above it is a video
+GENERIC = frozenset(
+    (b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42", b"mp71", b"avc1",
+     b"av01", b"hvc1", b"dash", b"msdh", b"msnv", b"MSNV", b"mmp4")
+)  # fmt: skip
+MP4 = _video("mp4", "mp4")
+EBML = b"\x1aE\xdf\xa3"
+DOCTYPE = b"\x42\x82"  # RFC 8794, 11.2.6; within the first few elements
+DOCTYPES = {b"webm": _video("webm", "webm"), b"matroska": _video("x-matroska", "mkv")}
 BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
 BMP = _image("bmp")
-EXTENSIONS = {k.extension: k for k in (*(kind for _, kind in STARTS), *RIFFS.values(), *BRANDS.values(), BMP)}
-ALIASES = {"jpeg": "jpg", "jpe": "jpg", "apng": "png", "tiff": "tif", "oga": "ogg", "opus": "ogg", "m4b": "m4a"}
+KINDS = (*(kind for _, kind in STARTS), *RIFFS.values(), *BRANDS.values(), *DOCTYPES.values(), BMP)
+EXTENSIONS = {kind.extension: kind for kind in KINDS}
+ALIASES = {
+    "jpeg": "jpg", "jpe": "jpg", "apng": "png", "tiff": "tif", "oga": "ogg", "opus": "ogg", "m4b": "m4a", "m4v": "mp4",
+    "qt": "mov",
+}  # fmt: skip
 
 
 def named(extension: str) -> Kind | None:
@@ -68,20 +87,31 @@ def sniff(head: bytes) -> Kind | None:
         return riff
     if head[4:8] == b"ftyp":
         return _by_brand(head)
+    if head.startswith(EBML):
+        return _by_doctype(head)
     if head[:2] == b"BM" and len(head) >= 18 and int.from_bytes(head[14:18], "little") in BMP_HEADERS:
         return BMP
     return _audio("mpeg", "mp3") if _is_mpeg_audio(head) else None
 
 
 def _by_brand(head: bytes) -> Kind | None:
-    """The major brand decides; a generic one leaves it to the compatible ones."""
+    """The major brand decides; a generic one leaves it to the compatible ones, and to none of them is a video."""
     length = min(int.from_bytes(head[:4], "big"), len(head))
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))]
     known = [BRANDS[b] for b in brands if b in BRANDS]
     if not known:
-        return None
+        return None if GENERIC.isdisjoint(brands) else MP4
+    if brands[0] in GENERIC and MP4 in known:
+        return MP4
     precise = [k for k in known if k.mime != "image/heif"]
     return precise[0] if known[0].mime == "image/heif" and precise else known[0]
+
+
+def _by_doctype(head: bytes) -> Kind | None:
+    at = head.find(DOCTYPE, len(EBML), 64) + len(DOCTYPE)
+    return (
+        DOCTYPES.get(head[at + 1 : at + 1 + (head[at] & 0x7F)].rstrip(b"\0")) if len(DOCTYPE) < at < len(head) else None
+    )
 
 
 def _is_mpeg_audio(head: bytes) -> bool:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from chipmunk import edits
 from chipmunk.errors import BadEdits, Problem
-from compressor import animation, audio, encode, handover, provenance
+from compressor import animation, audio, encode, film, handover, provenance
 from compressor.ladder import RUNGS, Budget, Rung, RungFile, plan
 from compressor.limits import Limits, confine
 from compressor.palette import palette
@@ -48,6 +48,7 @@ class Begun:
     provenance: dict[str, Any] | None = None
     palette: list[int] | None = None
     phash: int | None = None
+    motion: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare(limits: Limits) -> None:
@@ -96,6 +97,8 @@ def _said(path: Path) -> bytes:
 def _begin(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
     if kind.kind == "audio":
         return _begin_audio(path, kind, out, square, cap)
+    if kind.kind == "video":
+        return _begin_video(path, kind, out, square, cap)
     with telling_what_broke():
         return _begin_picture(path, kind, out, square, cap)
 
@@ -114,6 +117,8 @@ def _finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[R
         if cover is None:
             return []
         source, picture = audio.cover_file(cover)  # type: ignore[assignment]
+    if kind.kind == "video":
+        return _finish_video(path, kind, out, square, cap)
     with telling_what_broke(), opened(source, picture.mime, LIMITS.max_pixels) as image:
         rungs = _rungs(image, square, UPPER)
         budget = Budget(cap, UPPER)
@@ -180,6 +185,37 @@ def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> B
             for left in out.glob("[1-6].webp"):
                 left.unlink()
     return Begun("audio", mime, duration_seconds=seconds, music=music)
+
+
+def _begin_video(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
+    with telling_what_broke():
+        motion, poster = film.read(path, kind.mime, LIMITS)
+        if poster is None:
+            music = {"duration_seconds": motion["duration_seconds"]}
+            return Begun("audio", kind.mime.replace("video/", "audio/"), music=music)
+        top = base(poster, UPPER[-1], square)
+        handover.keep(top, path.parent)
+        rungs = _rungs(poster, square, LOWER)
+        low = resized(top, (rungs[-1].width, rungs[-1].height))
+        made = encode.climb(low, rungs, Budget(cap // 10, LOWER), out, LIMITS)
+    width, height = poster.size
+    return Begun(
+        "video", kind.mime, width, height, placeholder=placeholder(low), rungs=made, has_picture=True, motion=motion
+    )
+
+
+def _finish_video(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
+    """From the poster that begin has kept; without it, from the one that is found again."""
+    with telling_what_broke():
+        top = handover.kept(path.parent)
+        if top is None:
+            _, poster = film.read(path, kind.mime, LIMITS)
+            if poster is None:
+                return []
+            top = base(poster, UPPER[-1], square)
+        made = encode.climb(top, _rungs(top, square, UPPER), Budget(cap, UPPER), out, LIMITS)
+    handover.drop(path.parent)
+    return made
 
 
 def nap(seconds: float) -> int:

@@ -50,6 +50,7 @@ INLINE = {
     "image/avif": "avif", "image/heic": "heic", "image/heif": "heif", "image/tiff": "tif", "image/bmp": "bmp",
     "image/x-icon": "ico", "image/vnd.microsoft.icon": "icon", "audio/mpeg": "mp3", "audio/flac": "flac",
     "audio/ogg": "ogg", "audio/opus": "opus", "audio/mp4": "m4a", "audio/wav": "wav", "audio/x-wav": "xwav",
+    "audio/webm": "weba", "video/mp4": "mp4", "video/webm": "webm", "video/quicktime": "mov", "video/x-matroska": "mkv",
 }  # fmt: skip
 
 SAFE = {"nosniff": "X-Content-Type-Options nosniff", "csp": "Content-Security-Policy \"default-src 'none'; sandbox\""}

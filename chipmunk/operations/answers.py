@@ -105,6 +105,7 @@ def media(found: Media, links: Seal) -> Answer:
         "rungs": found.rungs,
         "music": found.music,
         "provenance": found.provenance,
+        "motion": found.motion,
         "origin": found.origin,
         "meta": found.meta,
         "source": hexed(found.source),

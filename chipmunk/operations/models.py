@@ -115,6 +115,20 @@ class Provenance(BaseModel):
     faults: list[str] = Field([], description="What does not hold, in codes of C2PA.")
 
 
+class Motion(BaseModel):
+    """Of a video; of music and pictures it is empty."""
+
+    duration_seconds: float | None = Field(
+        None, description="Null: the file does not say, and is too long to be counted."
+    )
+    frame_rate: float | None = Field(None, description="Frames a second, on the average.")
+    video_codec: str | None = Field(None, description="`h264`, `vp9`, `av1`, …")
+    audio_codec: str | None = Field(None, description="`aac`, `opus`, …; null: it is silent.")
+    rotation: int | None = Field(
+        None, description="0, 90, 180 or 270 degrees clockwise, which players and rungs apply."
+    )
+
+
 class Origin(BaseModel):
     url: str = Field(description="What it was fetched from.")
     page: str | None = Field(description="The page that showed it there.")
@@ -147,6 +161,7 @@ class Media(BaseModel):
     rungs: list[Rung]
     music: Music
     provenance: Provenance | None = Field(None, description="Of an original with a C2PA manifest.")
+    motion: Motion
     origin: Origin | None = Field(None, description="Of one that was fetched. For the app and the owner.")
     meta: dict[str, Any] | None = Field(None, description="What its uploader said of it. For the app and the owner.")
     source: Id | None = Field(None, description="The media that it is an edit of. For the app and the owner.")

@@ -238,7 +238,7 @@ def test_every_refusal_of_the_write_side_has_a_way_out(folder: Path) -> None:
 
 
 def test_nothing_that_a_browser_could_run_is_shown_in_place() -> None:
-    assert all(mime.startswith(("image/", "audio/")) for mime in INLINE)
+    assert all(mime.startswith(("image/", "audio/", "video/")) for mime in INLINE)
     assert not {"image/svg+xml", "text/html", "application/pdf"} & set(INLINE)
 
 
