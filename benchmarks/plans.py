@@ -30,6 +30,7 @@ from chipmunk import (
     quotas,
     revocations,
     sessions,
+    storing,
     users,
 )
 from chipmunk.credentials import Authenticator
@@ -229,11 +230,11 @@ class Scene:
         await idempotency.answered(one, self.owner, "key")
         await idempotency.claim(one, self.owner, "key", bytes(32), identifier)
         await quotas.settle(one, self.owner, identifier, size, size, 1)
-        new = media.New(
+        new = storing.New(
             identifier, self.app, self.owner, "image", "image/jpeg", "a.jpg", 4, 3, size, bytes(32), None, False, [], {},
             (flow.key,),
         )  # fmt: skip
-        job = (await media.insert(one, new, climbing=True)).job_id
+        job = (await storing.insert(one, new, climbing=True)).job_id
         await idempotency.answer(one, self.owner, "key", identifier, {})
         assert job is not None
         await jobs.start(one, job)

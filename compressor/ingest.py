@@ -18,7 +18,7 @@ from uuid import UUID
 
 import asyncpg
 
-from chipmunk import backends, copies, idempotency, ids, jobs, media, metrics, quotas, traces
+from chipmunk import backends, copies, idempotency, ids, jobs, metrics, quotas, storing, traces
 from chipmunk.audit import Actor
 from chipmunk.db import Connection
 from chipmunk.errors import EmptyFile, TooLarge, Unavailable, UnknownFlow
@@ -152,8 +152,8 @@ async def _begin(parts: Parts, upload: Upload, kind: sniff.Kind) -> Begun:
         )
 
 
-def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extension: str) -> media.New:
-    return media.New(
+def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extension: str) -> storing.New:
+    return storing.New(
         id=identifier,
         app_id=upload.app,
         owner_id=upload.user,
@@ -182,7 +182,7 @@ def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extensio
     )
 
 
-async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, climbing: bool, size: int) -> Answer:
+async def _commit(parts: Parts, upload: Upload, hold: Hold, new: storing.New, climbing: bool, size: int) -> Answer:
     """The one transaction that makes it a media. Where its outcome was lost with the connection, finds it out."""
     kept = size - new.total_bytes if climbing else 0
     elsewhere = await parts.stores.elsewhere()
@@ -190,7 +190,7 @@ async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, clim
         async with parts.database.transaction() as connection:
             if not await quotas.settle(connection, upload.user, new.id, new.total_bytes, kept, 1):
                 raise Unavailable("The upload lost its place; send it again.")
-            stored = await media.insert(connection, new, climbing=climbing, by=upload.by)
+            stored = await storing.insert(connection, new, climbing=climbing, by=upload.by)
             answer = answers.media(stored, parts.links)
             if elsewhere and await _placed(parts, connection, new) and not climbing:
                 await jobs.enqueue(connection, jobs.COPY, app=new.app_id, user=new.owner_id, media=new.id)
@@ -206,7 +206,7 @@ async def _commit(parts: Parts, upload: Upload, hold: Hold, new: media.New, clim
     return answer
 
 
-async def _placed(parts: Parts, connection: Connection, new: media.New) -> bool:
+async def _placed(parts: Parts, connection: Connection, new: storing.New) -> bool:
     """Says where the media is to lie, as its first flow wants it; whether it has to be brought there."""
     wanted = await backends.wanted(connection, new.flow_ids[0], pinned=bool(parts.settings.backends))
     return await copies.begin(connection, new.id, wanted)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from chipmunk import flows, ids, media, search, tagging, words
+from chipmunk import flows, ids, media, search, storing, tagging, words
 from chipmunk.db import Database, connect
 from chipmunk.errors import Forbidden, NotFound
 from chipmunk.search import Filters
@@ -53,9 +53,11 @@ class Place:
             "placeholder": None, "square": False, "rungs": [], "music": {},
             "flow_ids": (self.flows[flow],) if flow else (),
         }  # fmt: skip
-        new = media.New(ids.new_id(NOW + self.stored), app, self.users[owner], filename=filename, **{**fields, **given})
+        new = storing.New(
+            ids.new_id(NOW + self.stored), app, self.users[owner], filename=filename, **{**fields, **given}
+        )
         async with self.db.transaction() as connection:
-            await media.insert(connection, new, climbing=False)
+            await storing.insert(connection, new, climbing=False)
             if said:
                 await tagging.change(connection, app, new.id, None, said)
         return new.id

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chipmunk import apps, config, copies, flows, keys, links, media, quotas, revocations, sessions, users
+from chipmunk import apps, config, copies, flows, keys, links, media, quotas, revocations, sessions, storing, users
 from chipmunk.db import Database, connect
 from chipmunk.openings import Openings
 from chipmunk.signing import Seal, random_identifier
@@ -53,13 +53,13 @@ class World:
             user, _, _ = await users.put(connection, app, "ann", quota=None, suspended=None, given=frozenset())
             self.token = (await sessions.create(connection, self.seal, user.key, timedelta(hours=1), ["view"])).token
         size, identifier = 1000, await quotas.reserve(self.database, user.key, 1000, 1000)
-        new = media.New(
+        new = storing.New(
             identifier, app, user.key, "image", "image/jpeg", "é.jpg", 1, 1, size, b"x", None, False, [], {}, ()
         )  # fmt: skip
         async with self.database.transaction() as connection:
             flow = await flows.get(connection, app, "general")
             assert await quotas.settle(connection, user.key, identifier, size, 0, 1)
-            await media.insert(connection, new, climbing=False)
+            await storing.insert(connection, new, climbing=False)
             await flows.put_media(connection, flow, identifier)
             found = await media.get(connection, app, identifier, None)
         assert found.token is not None

@@ -15,7 +15,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from chipmunk import apps, config, links, media, openings, quotas, users
+from chipmunk import apps, config, links, openings, quotas, storing, users
 from chipmunk.db import Connection
 from chipmunk.openings import Openings
 from gateway.api.app import create
@@ -38,12 +38,12 @@ class Api:
             owner, _, _ = await users.put(connection, app, "ann", quota=None, suspended=None, given=frozenset())
         identifier = await quotas.reserve(self.parts.database, owner.key, 1000, 1000)
         rungs = [{"quality": q, "width": 1, "height": 1, "bytes": 1} for q in qualities]
-        new = media.New(
+        new = storing.New(
             identifier, app, owner.key, kind, "image/jpeg", "<é>.jpg", 1, 1, 1000, b"x", None, False, rungs, {}, ()  # type: ignore[arg-type]
         )  # fmt: skip
         async with self.parts.database.transaction() as connection:
             assert await quotas.settle(connection, owner.key, identifier, 1000, 0, 1)
-            await media.insert(connection, new, climbing=False)
+            await storing.insert(connection, new, climbing=False)
             await connection.execute("update media set state = $2 where id = $1", identifier, state)
         return identifier
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from chipmunk import apps, backends, config, copies, db, ids, media, media_keys, quotas, users
+from chipmunk import apps, backends, config, copies, db, ids, media, media_keys, quotas, storing, users
 from chipmunk.backend_fields import Described, settled
 from chipmunk.copies import Stored
 from chipmunk.errors import NotFound, Problem, Unavailable
-from chipmunk.media import New
 from chipmunk.storage import Missing, StoreUnavailable
 from chipmunk.storage.local import LocalStore
 from chipmunk.storage.memory import MemoryStore
 from chipmunk.storage.sealed import SealedStore
 from chipmunk.stores import Stores
+from chipmunk.storing import New
 from gateway.api import fetching, stored
 from gateway.api.stored import StoredViews
 
@@ -80,7 +80,7 @@ class House:
             self.media, app, user.key, "image", "image/jpeg", "é.jpg", 1, 1, len(ORIGINAL), b"x", None, False, rungs, {}, (),
         )  # fmt: skip
         async with self.database.transaction() as connection:
-            await media.insert(connection, new, climbing=state == "processing")
+            await storing.insert(connection, new, climbing=state == "processing")
 
     async def shelf(self, name: str, role: backends.Role | None, url: str = "s3+http://127.0.0.1:9/bucket") -> Shelf:
         """A backend of that name with a copy; the primary serves."""
