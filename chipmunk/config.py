@@ -119,7 +119,9 @@ class Settings(BaseModel):
     import_dirs: Folders = Field((), description="Folders below which the operator may have files taken in.")
     fetch_seconds: int = Field(60, ge=1, le=240, description="Time that fetching a file from a URL may take.")
     cache_max_age: int = Field(0, ge=0, le=86400, description="`max-age` of a view in a browser's cache.")
-    cache_bytes: int = Field(1024 * MIB, ge=MIB, description="Most that nginx keeps of rungs that lie elsewhere.")
+    cache_bytes: int = Field(
+        1024 * MIB, ge=MIB, description="Most that nginx keeps of rungs that lie elsewhere, and of variants."
+    )
     resource_policy: Literal["", "same-origin", "same-site", "cross-origin"] = Field(
         "",
         description="Cross-Origin-Resource-Policy of views; unset: `same-site`, or `cross-origin` where that cannot work.",

@@ -17,6 +17,10 @@ from chipmunk.errors import BadEdits, TooManyPixels
 MOST, LONGEST = 16, 512  # operations; characters of all of them
 LARGEST_SIDE = 16_383  # what WebP holds
 LONGEST_TEXT = 64
+MOST_VARIANTS, FORMATS = (
+    64,
+    ("webp", "jpeg", "avif"),
+)  # of a media, each with a number from 1 on; what they may be had in
 SHIFT = 65_536  # sines and cosines are counted in parts of this, so that no machine's rounding shows
 NUMBER = re.compile(r"0|-?[1-9][0-9]{0,9}")
 TEXT = re.compile("[ -~©«°±´·»‘’“”…‹›™]+")  # what the font has that comes with Pillow

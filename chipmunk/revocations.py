@@ -1,7 +1,8 @@
 """Revocations: written in the revoking transaction, published after it, polled by every gateway.
 
 A tag names what stopped being as it was: `session:<hex>` `user:<id>` `link:<token hex>` `media:<hex>` `flow:<id>`
-`app:<id>` `keys` (one of all API keys). The outbox is the truth; Redis only makes it quicker.
+`app:<id>` `keys` (one of all API keys) `variants:<hex>` (of a media that has any and is gone). The outbox is the truth; Redis
+only makes it quicker.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from chipmunk.errors import (
     QuotaExceeded,
     Unavailable,
 )
-from compressor import asking, filenames, images, purge
+from compressor import asking, filenames, images, purge, variants
 from compressor.admission import admit, precheck, recognized
 from compressor.asking import Asking
 from compressor.doors import data_uri, direct, edited, from_url, multipart, presigned, raw, tus
@@ -185,6 +185,7 @@ ROUTES = [
     *direct.ROUTES,
     *images.ROUTES,
     *edited.ROUTES,
+    *variants.ROUTES,
 ]
 
 

@@ -89,10 +89,11 @@ class Decoders:
         _count(made)
         return made
 
-    async def edit(self, path: Path, kind: Kind, out: Path, text: str) -> None:
-        """Makes the file `out`, by these edits; raises as `begin` does, and BadEdits where they do not fit the picture."""
+    async def edit(self, path: Path, kind: Kind, out: Path, text: str, format: str | None = None) -> None:
+        """Makes the file `out`, by these edits, in this format (webp, jpeg, avif) or in that of a new original; raises as `begin`
+        does, and BadEdits where they do not fit the picture."""
         with _timed("edit", kind):
-            await self._run(tasks.edit, path, kind, out, text)
+            await self._run(tasks.edit, path, kind, out, text, format)
 
     async def _run(self, task: Callable[P, R], *args: P.args, **_: P.kwargs) -> R:
         if not self._pool.active:  # broken for good, as when the process that forks the others was killed

@@ -50,6 +50,24 @@ def still(image: Image.Image, out: Path, *, lossless: bool) -> None:
         image.save(out, "JPEG", quality=STILL_QUALITY, subsampling=0)
 
 
+def variant(image: Image.Image, out: Path, format: str) -> None:
+    """A picture to look at, the same bytes each time."""
+    image.info.clear()
+    if format == "webp":
+        image.save(out, "WEBP", quality=82, method=4)
+    elif format == "avif":
+        image.save(out, "AVIF", quality=60, speed=7, max_threads=1)
+    else:
+        _opaque(image).save(out, "JPEG", quality=85)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """On white."""
+    if image.mode != "RGBA":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
+
+
 def climb(base: Image.Image, rungs: list[Rung], budget: Budget, out: Path, limits: Limits) -> list[RungFile]:
     """Makes the rungs, each from the one above; the least is encoded first, so that what it leaves goes up."""
     pictures: dict[int, Image.Image] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -66,6 +67,9 @@ class Parts:
     stores: Stores
     settled: Settled = field(default_factory=Settled)
     prechecks: Prechecks = field(default_factory=Prechecks)
+    making: dict[tuple[UUID, int, str], asyncio.Task[bytes]] = field(
+        default_factory=dict
+    )  # variants, by number and format
 
     @property
     def part_files(self) -> PartFiles:

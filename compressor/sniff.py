@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from chipmunk.errors import Unsupported
 
@@ -92,6 +93,15 @@ def sniff(head: bytes) -> Kind | None:
     if head[:2] == b"BM" and len(head) >= 18 and int.from_bytes(head[14:18], "little") in BMP_HEADERS:
         return BMP
     return _audio("mpeg", "mp3") if _is_mpeg_audio(head) else None
+
+
+def picture(path: Path) -> Kind:
+    """What picture the file is; Unsupported where it is none."""
+    with path.open("rb") as file:
+        found = sniff(file.read(HEAD_BYTES))
+    if found is None or found.kind != "image":
+        raise Unsupported("This is no picture that the service takes.")
+    return found
 
 
 def _by_brand(head: bytes) -> Kind | None:

@@ -130,9 +130,9 @@ def _finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[R
     return made
 
 
-def edit(path: Path, kind: Kind, out: Path, text: str) -> None:
-    """Makes `out` what these edits make of a still picture: a PNG where it is clear in places or was kept without loss, else
-    a JPEG."""
+def edit(path: Path, kind: Kind, out: Path, text: str, format: str | None) -> None:
+    """Makes `out` what these edits make of a still picture, in this format or, as a new original, as a PNG where it is clear in
+    places or was kept without loss, else as a JPEG."""
     from compressor import editing
 
     wanted = edits.parse(text)
@@ -140,7 +140,11 @@ def edit(path: Path, kind: Kind, out: Path, text: str) -> None:
         if animation.frame_count(image, LIMITS) > 1:
             raise BadEdits("What moves is not edited.")
         edits.sized(wanted, *upright_size(image), LIMITS.max_pixels)
-        encode.still(editing.edited(whole(image), wanted), out, lossless=kind.mime in LOSSLESS)
+        made = editing.edited(whole(image), wanted)
+    if format is not None:
+        encode.variant(made, out, format)
+    else:
+        encode.still(made, out, lossless=kind.mime in LOSSLESS)
 
 
 def _rungs(image: Image.Image, square: bool, qualities: tuple[int, ...]) -> list[Rung]:

@@ -15,10 +15,16 @@ from uuid import UUID
 
 import structlog
 
+from chipmunk.edits import FORMATS, MOST_VARIANTS
 from chipmunk.ids import folder
 from gateway.subscription import ASLEEP_SECONDS
 
-RUNGS = range(1, 7)
+# What is kept of a media, by the tags that name it; only of those that have variants comes the second.
+FILES: dict[str, tuple[int | str, ...]] = {
+    "media": (1, 2, 3, 4, 5, 6),
+    "variants": tuple(f"v{number}.{format}" for number in range(1, MOST_VARIANTS + 1) for format in FORMATS),
+}
+Named = tuple[str, UUID]
 # Seconds after a revocation: at once, and again for what was on its way to nginx just then. The API's process lets no rung
 # out whose media was deleted while it was read, so that nothing comes later.
 LOOKS = (0.0, 0.6, 1.6)
@@ -27,9 +33,9 @@ AWAKE_SECONDS = 1.0
 log = structlog.get_logger()
 
 
-def path(kept: Path, media: UUID, rung: int) -> Path:
-    """Where nginx keeps it: `levels=1:2`, `proxy_cache_key $away/$q`."""
-    name = hashlib.md5(f"/{folder(media)}/{rung}".encode(), usedforsecurity=False).hexdigest()
+def path(kept: Path, media: UUID, file: int | str) -> Path:
+    """Where nginx keeps it, a rung or what a variant is called: `levels=1:2`, `proxy_cache_key $away/$q`."""
+    name = hashlib.md5(f"/{folder(media)}/{file}".encode(), usedforsecurity=False).hexdigest()
     return kept / name[-1] / name[-3:-1] / name
 
 
@@ -39,7 +45,7 @@ class Kept:
     def __init__(self, kept: Path, clock: Callable[[], float]) -> None:
         self._kept = kept
         self._clock = clock
-        self._due: dict[UUID, tuple[float, int]] = {}
+        self._due: dict[Named, tuple[float, int]] = {}
         self._woken = asyncio.Event()
 
     def anything(self) -> bool:
@@ -56,8 +62,9 @@ class Kept:
         """What these tags name is looked for soon, and then again for a while."""
         now = self._clock()
         for tag in tags:
-            if tag.startswith("media:"):
-                self._due[UUID(hex=tag.removeprefix("media:"))] = (now, 0)
+            kind, _, identifier = tag.partition(":")
+            if kind in FILES:
+                self._due[kind, UUID(hex=identifier)] = (now, 0)
                 self._woken.set()
 
     async def keep_forgetting(self) -> None:
@@ -70,23 +77,23 @@ class Kept:
             await asyncio.sleep(GATHER_SECONDS)
             await asyncio.to_thread(self._unlink, self._taken(self._clock()))
 
-    def _taken(self, now: float) -> list[UUID]:
+    def _taken(self, now: float) -> list[Named]:
         """Those whose time has come; each comes again until all looks are done."""
-        due = [media for media, (at, _) in self._due.items() if at <= now]
-        for media in due:
-            at, look = self._due[media]
+        due = [named for named, (at, _) in self._due.items() if at <= now]
+        for named in due:
+            at, look = self._due[named]
             if look + 1 < len(LOOKS):
-                self._due[media] = (at - LOOKS[look] + LOOKS[look + 1], look + 1)
+                self._due[named] = (at - LOOKS[look] + LOOKS[look + 1], look + 1)
             else:
-                del self._due[media]
+                del self._due[named]
         return due
 
-    def _unlink(self, due: Iterable[UUID]) -> None:
+    def _unlink(self, due: Iterable[Named]) -> None:
         if not self.anything():
             return
-        for media in due:
-            for rung in RUNGS:
+        for kind, media in due:
+            for file in FILES[kind]:
                 try:
-                    path(self._kept, media, rung).unlink(missing_ok=True)
+                    path(self._kept, media, file).unlink(missing_ok=True)
                 except OSError as e:
                     log.error("what nginx keeps cannot be deleted", media=media.hex, error=type(e).__name__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -32,3 +32,18 @@ class SaveEdited(Taken):
 
 class SavedEdit(BaseModel):
     image_id_str: Id
+
+
+class VariantFields(Taken):
+    edits: Annotated[str, Field(max_length=LONGEST)] = Field(description="As `resize.320.0`.")
+    format: Literal["webp", "jpeg", "avif", "auto"] = Field(
+        "webp", description="`auto`: AVIF or JPEG in place of WebP where the client's Accept asks for it."
+    )
+
+
+class Variant(BaseModel):
+    url: str | None = Field(description="`/<signed id>/v/<signed edits>/`; from `v` on it goes with each link.")
+    edits: str
+    format: Literal["webp", "jpeg", "avif", "auto"]
+    width: int
+    height: int

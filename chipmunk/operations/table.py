@@ -119,6 +119,8 @@ MEDIA = (
     Operation("restore_media", "POST", "/v1/media/{media}/restore", "Have a media back from the trash", OWN, scope="manage", answer=m.Media),
     Operation("similar_media", "GET", "/v1/media/{media}/similar", "Media that look like one, nearest first", OWN, scope="view", answer=m.Similar, a_list=True, query=("distance", "limit"), problems=(e.Conflict,)),
     Operation("edit_media", "POST", "/v1/media/{media}/edits", "Have an edit of a picture stored as a new one", OWN, scope="upload", status=201, answer=m.Media, takes=((JSON, d.EditFields),), problems=EDIT, side="compressor", counts="uploads"),
+    Operation("create_variant", "POST", "/v1/media/{media}/variants", "Have an edit of a picture made whenever it is looked at", OWN, scope="manage", status=201, answer=d.Variant, takes=((JSON, d.VariantFields),), problems=(e.BadEdits, e.TooManyPixels, e.Conflict)),
+    Operation("view_variant", "GET", "/{id}/v/{variant}/", "The bytes of such an edit", "whom the link is for", "user", scope="view", kind="*/*", side="nginx", problems=(e.BadEdits, e.CorruptImage, e.DecodeFailed)),
     Operation("view", "GET", "/{id}/{quality}/", "The bytes: the original at quality 0, WebP at 1 to 6", "whom the link is for", "user", scope="view", kind="*/*", side="nginx"),
 )  # fmt: skip
 RESUMABLE: tuple[type[e.Problem], ...] = (e.Locked, e.OtherVersion)

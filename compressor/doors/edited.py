@@ -148,25 +148,17 @@ async def _made(parts: Parts, source: Media, upload: Upload) -> Stored:
         original = upload.folder / SOURCE
         await originals.bring(parts, source, original)
         with disk():
-            kind = await asyncio.to_thread(_sniffed, original)
+            kind = await asyncio.to_thread(sniff.picture, original)
             await parts.decoders.edit(original, kind, upload.original, upload.edits or "")
             original.unlink()
             named = await asyncio.to_thread(_named, upload, source)
         return await ingest(parts, replace(named, length=upload.original.stat().st_size, ticket=hold.media))
 
 
-def _sniffed(path: Path) -> sniff.Kind:
-    with path.open("rb") as file:
-        kind = sniff.sniff(file.read(sniff.HEAD_BYTES))
-    if kind is None or kind.kind != "image":
-        raise Unsupported("This is no picture that the service takes.")
-    return kind
-
-
 def _named(upload: Upload, source: Media) -> Upload:
     """Called as the source is, with the suffix of what it has become."""
     stem = source.filename.rpartition(".")[0] or source.filename
-    return replace(upload, filename=f"{stem}.{_sniffed(upload.original).extension}")
+    return replace(upload, filename=f"{stem}.{sniff.picture(upload.original).extension}")
 
 
 def _taken(text: bytes, target: Path) -> tuple[SaveEdited, int]:

@@ -37,6 +37,8 @@ def test_the_commands_edit_and_save(app: App, tmp_path: Path) -> None:
     grey = Image.open(io.BytesIO(app.http.get(f"{app.ready(edited['id'])['url']}0/").content))
     red, green, _ = grey.split()
     assert max(abs(a - b) for a, b in zip(red.tobytes(), green.tobytes(), strict=True)) < 5
+    variant = Image.open(io.BytesIO((tmp_path / "variant.avif").read_bytes()))
+    assert (variant.format, variant.width) == ("AVIF", 200)
     found = app.ready(saved["image_id_str"])
     told = (found["source"], found["edits"], found["title"], found["meta"])
     assert told == (source["id"], None, "Ann, by hand", {"applied_filters_lst": ["vintage"]})

@@ -62,6 +62,19 @@ async def test_a_tag_of_a_media_has_its_files_deleted_and_no_others(tmp_path: Pa
     assert left(staying) == 6
 
 
+async def test_what_is_kept_of_variants_goes_by_a_tag_of_its_own(tmp_path: Path) -> None:
+    rungs, variants = keep(tmp_path, MEDIA), [kept.path(tmp_path, MEDIA, name) for name in ("v1.webp", "v64.avif")]
+    for path in variants:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"variant")
+    async with forgetting(tmp_path) as found:
+        found.forget([f"media:{OTHER.hex}", f"variants:{MEDIA.hex}"])
+        await gone(variants)
+        assert left(rungs) == 6
+        found.forget([f"media:{MEDIA.hex}"])
+        await gone(rungs)
+
+
 async def test_what_comes_a_moment_later_goes_too(tmp_path: Path) -> None:
     keep(tmp_path, OTHER)
     async with forgetting(tmp_path) as found:

@@ -77,6 +77,10 @@ def _edited_body(stage: Stage) -> dict[str, Any]:
     return {"source_image_id_str": stage.media["id"], "target_flow_name_str": stage.flow, "image_base64_data_str": data}
 
 
+def _variant(stage: Stage) -> str:
+    return str(stage.answer("POST", f"/v1/media/{stage.media['id']}/variants", json={"edits": "flip.h"})["url"])
+
+
 def _raw(stage: Stage) -> Call:
     return Call("PUT", f"/v1/media?user={stage.owner}&flow={stage.flow}", content=PICTURE)
 
@@ -152,6 +156,8 @@ CALLS: dict[str, Made] = {
     "search_media": of("GET", lambda s: f"/v1/search?q=jpg&user={s.owner}"),
     "delete_media": of("DELETE", some_media()),
     "edit_media": of("POST", media("/edits"), lambda s: {"edits": "flip.h", "flow": s.flow}),
+    "create_variant": of("POST", media("/variants"), lambda s: {"edits": "flip.h"}),
+    "view_variant": of("GET", _variant),
     "trash_media": of("POST", some_media("/trash")),
     "restore_media": of("POST", _trashed),
     "similar_media": of("GET", media("/similar")),
