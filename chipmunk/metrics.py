@@ -125,6 +125,9 @@ DELIVERIES = Metric(
     "counter", "chipmunk_webhook_attempts_total", "Attempts to tell apps by webhooks, by outcome.", "outcome"
 )
 MAILS = Metric("counter", "chipmunk_mails_total", "Mails that share media, by what became of them.", "outcome")
+BROWSER_RESULTS = Metric(
+    "counter", "chipmunk_browser_results_total", "Colours that browsers say images have, by outcome.", "outcome"
+)
 SWEPT = Metric("counter", "chipmunk_swept_total", "What sweeps took away, by kind.", "kind")
 SWEEPS_REFUSED = Metric(
     "counter", "chipmunk_sweeps_refused_total", "Sweeps that found too much orphaned and took nothing."

@@ -63,6 +63,21 @@ async def similar(
     return [Similar(row[0], Media(*row[1:])) for row in rows]
 
 
+async def keep(connection: Connection, media: UUID, palette: list[int], phash: int | None) -> None:
+    """What a media looks like that was stored before this was looked for."""
+    await connection.execute(
+        """
+        with kept as (
+            update media set palette = $2, phash = $3 where id = $1 and palette is null and state <> 'deleted'
+            returning id, app_id, owner_id, phash, state)
+        insert into media_hashes (media_id, app_id, owner_id, phash)
+        select id, app_id, owner_id, phash from kept where phash is not null and state <> 'processing'
+        on conflict do nothing
+        """,
+        media, palette, phash,
+    )  # fmt: skip
+
+
 def _walk(scope: str, band: int) -> str:
     """For each value of the band, which has its list in an index, the newest; why it is put so: see `listing`."""
     bits = f"(phash >> {BITS * band})" if band else "phash"

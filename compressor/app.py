@@ -26,7 +26,7 @@ from chipmunk.errors import (
     QuotaExceeded,
     Unavailable,
 )
-from compressor import asking, filenames, images, purge, variants
+from compressor import asking, filenames, images, purge, reporting, variants
 from compressor.admission import admit, precheck, recognized
 from compressor.asking import Asking
 from compressor.doors import data_uri, direct, edited, from_url, multipart, presigned, raw, tus
@@ -186,6 +186,7 @@ ROUTES = [
     *images.ROUTES,
     *edited.ROUTES,
     *variants.ROUTES,
+    *reporting.ROUTES,
 ]
 
 

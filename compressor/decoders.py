@@ -95,6 +95,10 @@ class Decoders:
         with _timed("edit", kind):
             await self._run(tasks.edit, path, kind, out, text, format)
 
+    async def look(self, path: Path) -> tuple[list[int], int | None]:
+        """The colours and the hash of a rendition; raises as `begin` does, or OSError where it is not there."""
+        return await self._run(tasks.look, path)
+
     async def _run(self, task: Callable[P, R], *args: P.args, **_: P.kwargs) -> R:
         if not self._pool.active:  # broken for good, as when the process that forks the others was killed
             self._pool = self._new_pool()

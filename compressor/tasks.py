@@ -147,6 +147,13 @@ def edit(path: Path, kind: Kind, out: Path, text: str, format: str | None) -> No
         encode.still(made, out, lossless=kind.mime in LOSSLESS)
 
 
+def look(path: Path) -> tuple[list[int], int | None]:
+    """The colours and the hash of a media, by a rendition of it that was made here."""
+    with telling_what_broke(), opened(path, "image/webp", LIMITS.max_pixels) as image:
+        low = base(image, LOWER[-1], False)
+        return palette(low), phash(low)
+
+
 def _rungs(image: Image.Image, square: bool, qualities: tuple[int, ...]) -> list[Rung]:
     return [r for r in plan(*upright_size(image), square) if r.quality in qualities]
 

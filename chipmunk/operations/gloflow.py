@@ -153,6 +153,24 @@ class Empty(BaseModel):
     pass
 
 
+Hex = Annotated[str, StringConstraints(pattern="^#?[0-9A-Fa-f]{6}$")]
+
+
+class BrowserResult(Taken):
+    i: Annotated[str, StringConstraints(max_length=64)] = Field(description="The image's id.")
+    c: Hex = Field(description="Its dominant colour.")
+    p: list[Hex] = Field([], max_length=32, description="Its palette.")
+    st: float | int | None = Field(None, description="When the browser began. Says nothing.")
+    et: float | int | None = Field(None, description="When it was done. Says nothing.")
+    f: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = Field(
+        None, description="Which browser it was; of an app's backend, who is told from others by it."
+    )
+
+
+class BrowserResults(Taken):
+    jr: list[BrowserResult] = Field(max_length=200)
+
+
 class ImageNames(Taken):
     names: list[Annotated[str, StringConstraints(max_length=255)]] = Field(max_length=MOST_NAMES)
     fname: Name | None = Field(None, description="The flow; none: `general`.")

@@ -148,6 +148,7 @@ IMAGES = (
     Operation("images_exist", "POST", "/v1/images/flows/imgs_exist", "Which of these were fetched already", "app; a user of their own", scope="view", answer=g.ExistingImages, takes=((JSON, g.ImagesExist),), problems=(e.NotFound,)),
     Operation("get_image", "GET", "/v1/images/get", "An image, where there is one to the caller", SEEN, scope="view", answer=g.GotImage, query=("img_id",)),
     Operation("upload_metrics", "POST", "/v1/images/upload_metrics", "How long an upload took its client", OWN, scope="upload", answer=g.Empty, takes=((JSON, g.ClientMetrics),), query=("imgid", "ct"), problems=(e.NotFound,)),
+    Operation("browser_results", "POST", "/v1/images/c", "Say what colours images have, as a browser found them", "app, and who sees them", scope="view", answer=g.Empty, takes=((JSON, g.BrowserResults),), side="compressor"),
     Operation("images_by_name", "POST", "/images/d/bulk", "The addresses of the newest images of these names", "app, members", scope="view", answer=g.NamedImages, takes=((JSON, g.ImageNames),), problems=(e.NotFound,)),
     Operation("image_by_name", "GET", "/images/d/{name}", "The newest image of that name in a flow", "anyone into public flows; app, members", "guest", scope="view", status=302, kind="text/plain", query=("fname", "q", "app")),
     Operation("images_healthz", "GET", "/v1/images/healthz", "Whether everything behind this address can do its work", "anyone", "anyone", answer=m.Health),

@@ -91,6 +91,7 @@ UNNOTED: dict[str, str] = {
     "images_exist": "changes nothing",
     "images_by_name": "changes nothing",
     "upload_metrics": "changes nothing of anybody's",
+    "browser_results": "keeps nothing but what is found here",
     "unsubscribe": "is done by who is nobody here",
     "open_link": "is a view, and views are not noted",
     "test_webhook": "sends a ping",
