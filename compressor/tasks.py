@@ -14,8 +14,8 @@ import pillow_heif
 from PIL import Image
 
 from chipmunk import edits
-from chipmunk.errors import BadEdits, Problem
-from compressor import animation, audio, encode, film, handover, provenance
+from chipmunk.errors import BadEdits, CorruptImage, Problem
+from compressor import animation, audio, encode, film, handover, provenance, waveform
 from compressor.ladder import RUNGS, Budget, Rung, RungFile, plan
 from compressor.limits import Limits, confine
 from compressor.palette import palette
@@ -95,11 +95,11 @@ def _said(path: Path) -> bytes:
 
 
 def _begin(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
-    if kind.kind == "audio":
-        return _begin_audio(path, kind, out, square, cap)
-    if kind.kind == "video":
-        return _begin_video(path, kind, out, square, cap)
     with telling_what_broke():
+        if kind.kind == "audio":
+            return _begin_audio(path, kind, out, square, cap)
+        if kind.kind == "video":
+            return _begin_video(path, kind, out, square, cap)
         return _begin_picture(path, kind, out, square, cap)
 
 
@@ -111,23 +111,39 @@ def finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[Ru
 
 
 def _finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
-    source, picture = path, kind
-    if kind.kind == "audio":
-        _, cover = audio.read(path)
-        if cover is None:
-            return []
-        source, picture = audio.cover_file(cover)  # type: ignore[assignment]
-    if kind.kind == "video":
-        return _finish_video(path, kind, out, square, cap)
-    with telling_what_broke(), opened(source, picture.mime, LIMITS.max_pixels) as image:
+    with telling_what_broke():
+        if kind.kind == "image":
+            made = _finish_picture(path, kind, out, square, cap, path.parent)
+        else:
+            made = _finish_other(path, kind, out, square, cap)
+    handover.drop(path.parent)
+    return made
+
+
+def _finish_picture(source: Source, kind: Kind, out: Path, square: bool, cap: int, left: Path | None) -> list[RungFile]:
+    """From what begin may have `left` in a folder, or from the source."""
+    with opened(source, kind.mime, LIMITS.max_pixels) as image:
         rungs = _rungs(image, square, UPPER)
         budget = Budget(cap, UPPER)
         if animation.frame_count(image, LIMITS) > 1:
             return animation.climb(image, rungs, square, budget, out, LIMITS)
-        top = handover.kept(path.parent, rungs[-1]) or base(image, UPPER[-1], square)
-        made = encode.climb(top, rungs, budget, out, LIMITS)
-    handover.drop(path.parent)
-    return made
+        top = (left and handover.kept(left, rungs[-1])) or base(image, UPPER[-1], square)
+        return encode.climb(top, rungs, budget, out, LIMITS)
+
+
+def _finish_other(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
+    """From the poster or the drawing that begin has kept; without it, from the one that is found or made again."""
+    top = handover.kept(path.parent)
+    if top is None and kind.kind == "video":
+        _, poster = film.read(path, kind.mime, LIMITS)
+        top = None if poster is None else base(poster, UPPER[-1], square)
+    if top is None:
+        music, cover = _music(path, kind)
+        if cover is not None:
+            with suppress(Problem), telling_what_broke():
+                return _finish_picture(*audio.cover_file(cover), out, square, cap, None)
+        top = waveform.drawn(path, _sound(kind).mime, music["duration_seconds"] or 0, square)
+    return encode.climb(top, _rungs(top, square, UPPER), Budget(cap, UPPER), out, LIMITS)
 
 
 def edit(path: Path, kind: Kind, out: Path, text: str, format: str | None) -> None:
@@ -184,49 +200,65 @@ def _low(image: Image.Image, source: Source, square: bool, rung: Rung) -> Image.
 
 
 def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
-    music, cover = audio.read(path)
-    mime, seconds = kind.mime, music["duration_seconds"]
+    music, cover = _music(path, kind)
+    seconds = music["duration_seconds"]
     if cover is not None:
         try:
             source, picture = audio.cover_file(cover)
             with telling_what_broke():
                 seen = _begin_picture(source, picture, out, square, cap)
-            return replace(seen, kind="audio", mime=mime, duration_seconds=seconds, music=music)
+            return replace(seen, kind="audio", mime=kind.mime, duration_seconds=seconds, music={**music, "cover": True})
         except Problem:  # a broken cover is no reason to refuse the music
             for left in out.glob("[1-6].webp"):
                 left.unlink()
-    return Begun("audio", mime, duration_seconds=seconds, music=music)
-
-
-def _begin_video(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
-    with telling_what_broke():
-        motion, poster = film.read(path, kind.mime, LIMITS)
-        if poster is None:
-            music = {"duration_seconds": motion["duration_seconds"]}
-            return Begun("audio", kind.mime.replace("video/", "audio/"), music=music)
-        top = base(poster, UPPER[-1], square)
-        handover.keep(top, path.parent)
-        rungs = _rungs(poster, square, LOWER)
-        low = resized(top, (rungs[-1].width, rungs[-1].height))
-        made = encode.climb(low, rungs, Budget(cap // 10, LOWER), out, LIMITS)
-    width, height = poster.size
+    top = waveform.drawn(path, kind.mime, seconds or 0, square)
+    low, made = _begin_still(top, path.parent, out, square, cap)
+    music["cover"] = False
     return Begun(
-        "video", kind.mime, width, height, placeholder=placeholder(low), rungs=made, has_picture=True, motion=motion
+        "audio",
+        kind.mime,
+        duration_seconds=seconds,
+        placeholder=placeholder(low),
+        rungs=made,
+        music=music,
+        has_picture=True,
     )
 
 
-def _finish_video(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
-    """From the poster that begin has kept; without it, from the one that is found again."""
-    with telling_what_broke():
-        top = handover.kept(path.parent)
-        if top is None:
-            _, poster = film.read(path, kind.mime, LIMITS)
-            if poster is None:
-                return []
-            top = base(poster, UPPER[-1], square)
-        made = encode.climb(top, _rungs(top, square, UPPER), Budget(cap, UPPER), out, LIMITS)
-    handover.drop(path.parent)
-    return made
+def _music(path: Path, kind: Kind) -> tuple[dict[str, Any], bytes | None]:
+    """Tags and cover; of WebM and of fragmented MP4, which no reader of tags knows, only how long it is."""
+    mime = _sound(kind).mime
+    try:
+        return audio.read(path)
+    except CorruptImage:
+        if mime not in ("audio/mp4", "audio/webm"):
+            raise
+    return {"duration_seconds": waveform.length(path, mime)}, None
+
+
+def _sound(kind: Kind) -> Kind:
+    """What a container is where there is sound alone in it."""
+    return replace(kind, kind="audio", mime=kind.mime.replace("video/", "audio/"))
+
+
+def _begin_video(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
+    motion, poster = film.read(path, kind.mime, LIMITS)
+    if poster is None:
+        return _begin_audio(path, _sound(kind), out, square, cap)
+    low, made = _begin_still(base(poster, UPPER[-1], square), path.parent, out, square, cap)
+    width, height = poster.size
+    begun = Begun("video", kind.mime, width, height, placeholder=placeholder(low), rungs=made, has_picture=True)
+    return replace(begun, motion=motion, palette=palette(low), phash=phash(low))
+
+
+def _begin_still(
+    top: Image.Image, folder: Path, out: Path, square: bool, cap: int
+) -> tuple[Image.Image, list[RungFile]]:
+    """Rungs 1 to 3 of a picture that costs much to find or to draw, which is kept for those above."""
+    handover.keep(top, folder)
+    rungs = _rungs(top, square, LOWER)
+    low = resized(top, (rungs[-1].width, rungs[-1].height))
+    return low, encode.climb(low, rungs, Budget(cap // 10, LOWER), out, LIMITS)
 
 
 def nap(seconds: float) -> int:

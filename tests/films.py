@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from tests import pictures
 
 FPS = 10
+PERIOD = 96  # samples of a tone
 CODECS = {"mp4": "libx264", "mov": "mpeg4", "webm": "libvpx-vp9", "matroska": "libx264"}
 FORMATS = ("mp4", "mov", "webm", "matroska")
 BLACK, GREY = (0, 0, 0), (120, 120, 120)
@@ -96,8 +97,11 @@ def _hum(seconds: float, rate: int) -> Any:
 
 def tone(levels: Sequence[int], seconds: float = 1.0, rate: int = 48000) -> Any:
     """A frame of sound: a tone of each of these levels (0 to 32767), for equally long."""
-    count = int(seconds * rate)
-    samples = array("h", (round(levels[n * len(levels) // count] * math.sin(n / 17)) for n in range(count)))
+    samples = array("h")
+    for level in levels:
+        period = array("h", (round(level * math.sin(2 * math.pi * n / PERIOD)) for n in range(PERIOD)))
+        samples += period * round(seconds * rate / len(levels) / PERIOD)
+    count = len(samples)
     frame = av.AudioFrame(format="s16", layout="mono", samples=count)
     frame.sample_rate, frame.pts = rate, 0
     frame.planes[0].update(samples.tobytes().ljust(frame.planes[0].buffer_size, b"\0"))
@@ -113,10 +117,12 @@ def turned(images: Iterable[Image.Image], how: Image.Transpose) -> list[Image.Im
     return [image.transpose(how) for image in images]
 
 
-def sound(kind: str = "mp4", codec: str = "", levels: Sequence[int] = (8000,), seconds: float = 1.0) -> bytes:
+def sound(
+    kind: str = "mp4", codec: str = "", levels: Sequence[int] = (8000,), seconds: float = 1.0, **container: Any
+) -> bytes:
     """A file of sound alone."""
     out: Any = io.BytesIO()
-    with av.open(out, "w", format=kind) as file:
+    with av.open(out, "w", format=kind, options=container) as file:
         track: Any = file.add_stream(codec or ("libopus" if kind == "webm" else "aac"), rate=48000, layout="mono")
         file.mux(track.encode(tone(levels, seconds)))
         file.mux(track.encode())

@@ -96,6 +96,7 @@ class Music(BaseModel):
     artist: str | None = None
     album: str | None = None
     duration_seconds: float | None = None
+    cover: bool | None = Field(None, description="Whether its rungs are of a cover; else they show how loud it is.")
 
 
 class Provenance(BaseModel):

@@ -289,14 +289,17 @@ def test_music_has_tags_and_rungs_of_its_cover(studio: Studio, tmp_path: Path) -
         "album": "Winter",
     }
     assert 1.9 < begun.music["duration_seconds"] < 2.1
+    assert begun.music["cover"] is True
     close(rungs[3], pictures.CORNERS)
     assert [max(r.size) for r in rungs] == [min(400, side) for side in RUNGS]
 
 
 @pytest.mark.parametrize("make", [pictures.wav, pictures.mp3, pictures.flac])
-def test_music_without_a_cover_has_no_rungs(studio: Studio, tmp_path: Path, make: object) -> None:
+def test_music_without_a_cover_has_rungs_too(studio: Studio, tmp_path: Path, make: object) -> None:
+    """Also where nothing in it can be decoded."""
     begun, rungs = studio.climb(make(), tmp_path)  # type: ignore[operator]
-    assert (begun.kind, begun.has_picture, rungs) == ("audio", False, [])
+    assert (begun.kind, begun.has_picture, begun.width, begun.music["cover"]) == ("audio", True, None, False)
+    assert [max(r.size) for r in rungs] == [*RUNGS]
     assert begun.music["duration_seconds"] > 0
 
 
@@ -305,4 +308,4 @@ def test_a_broken_cover_does_not_cost_the_music(studio: Studio, tmp_path: Path) 
     tags.add(APIC(mime="image/jpeg", type=3, data=pictures.turned(1)[:300]))
     tags.save(out)
     begun, rungs = studio.climb(out.getvalue() + pictures.mp3(), tmp_path)
-    assert (begun.has_picture, rungs, list(tmp_path.glob("*.webp"))) == (False, [], [])
+    assert (begun.music["cover"], len(rungs), rungs[5].size) == (False, 6, (1080, 540))
