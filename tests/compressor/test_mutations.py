@@ -19,7 +19,7 @@ from chipmunk.errors import CorruptImage, DecodeFailed, TooManyPixels
 from compressor import sniff
 from compressor.decoders import Decoders
 from compressor.ladder import animated_cap, still_cap
-from tests import pictures
+from tests import films, pictures
 
 MUTATIONS = int(os.environ.get("CHIPMUNK_TESTS_MUTATIONS", "2000"))  # 100,000 by hand
 SECONDS, MEMORY = 20, 768 * 1024 * 1024
@@ -52,8 +52,10 @@ def seeds() -> dict[str, bytes]:
         "lossless": pictures.saved(alpha, "WEBP", lossless=True),
         "16 bits": pictures.saved(pictures.sixteen_bit(96), "PNG"),
         "WAV": pictures.wav(0.1), "MP3": with_cover(), "FLAC": pictures.flac(),
+        "Ogg": films.sound("ogg", "libopus", seconds=0.3), "M4A": films.sound("ipod", "aac", seconds=0.3),
     }  # fmt: skip
-    return found
+    images = [films.scene(*SIZE)] * 3
+    return found | {f"video {kind}": films.video(images, kind, sound=kind == "mp4") for kind in films.FORMATS}
 
 
 def mutated(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
