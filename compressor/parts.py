@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CONNECTIONS = 16
 REDIS_SECONDS = 0.5
 MOST_SETTLED = 4096
+VARIANTS_AT_ONCE = 2  # uploads use the same processes, and are not to wait for all that a page shows
 
 
 class Settled:
@@ -70,6 +71,7 @@ class Parts:
     making: dict[tuple[UUID, int, str], asyncio.Task[bytes]] = field(
         default_factory=dict
     )  # variants, by number and format
+    making_at_once: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(VARIANTS_AT_ONCE))
 
     @property
     def part_files(self) -> PartFiles:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from chipmunk import ids, media, reading, variants
-from chipmunk.errors import NotFound
+from chipmunk.errors import NotFound, Unavailable
 from chipmunk.variants import Addresses, Variant
 from compressor import originals, sniff
 from compressor.inbox import disk
@@ -26,6 +26,7 @@ from compressor.parts import Parts
 FOLDER = r"[0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f]{32})"
 ASKED = re.compile(rf"/-/variant/({FOLDER})/(.+)")
 NAMED = re.compile(rf"/-/made/({FOLDER})/v([1-9][0-9]?)\.([a-z]+)")
+MOST_WAITING = 256  # or being made
 KEPT_SECONDS = 7 * 24 * 60 * 60
 QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
@@ -89,6 +90,8 @@ async def _once(parts: Parts, identifier: UUID, variant: Variant, format: str) -
     key = (identifier, variant.number, format)
     task = parts.making.get(key)
     if task is None:
+        if len(parts.making) >= MOST_WAITING:
+            raise Unavailable()
         task = parts.making[key] = asyncio.create_task(_made(parts, identifier, variant, format))
 
         def done(ended: asyncio.Task[bytes]) -> None:
@@ -104,7 +107,7 @@ async def _made(parts: Parts, identifier: UUID, variant: Variant, format: str) -
         found = await media.find(connection, identifier)
     if found is None:
         raise NotFound()
-    async with parts.inbox.folder() as folder:
+    async with parts.making_at_once, parts.inbox.folder() as folder:
         original, out = folder / "source", folder / "variant"
         await originals.bring(parts, found, original)
         with disk():

@@ -8,8 +8,10 @@ from uuid import UUID
 import pytest
 
 from chipmunk import ids, variants
+from chipmunk.ids import new_id
 from chipmunk.variants import Variant
-from compressor.variants import chosen
+from compressor.parts import VARIANTS_AT_ONCE
+from compressor.variants import MOST_WAITING, chosen
 from tests import pictures
 from tests.compressor.conftest import House, gif
 
@@ -64,6 +66,26 @@ async def test_it_is_made_once_for_all_who_ask_meanwhile(house: House) -> None:
     assert house.files().count(f"{ids.folder(UUID(hex=media))}/0") == len(
         [f for f in house.files() if f.endswith("/0")]
     )
+
+
+async def test_a_page_full_of_them_waits_its_turn_and_too_many_are_asked_to_come_again(house: House) -> None:
+    media, edit, now, most = (await house.stored(pictures.turned(1)))["id"], house.parts.decoders.edit, 0, 0
+
+    async def watched(*given: object) -> None:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        await edit(*given)  # type: ignore[arg-type]
+        now -= 1
+
+    house.parts.decoders.edit = watched  # type: ignore[method-assign]
+    names = [await a_variant(house, media, f"resize.{n}.0", "webp") for n in range(1, 33)]
+    answers = await asyncio.gather(*(house.http.get(f"{name}.webp") for name in names))
+    assert ({a.status_code for a in answers}, most) == ({200}, VARIANTS_AT_ONCE)
+    waiting = {(new_id(), 1, "webp"): asyncio.current_task() for _ in range(MOST_WAITING)}
+    house.parts.making.update(waiting)  # type: ignore[arg-type]
+    refused = await house.http.get(f"{names[0]}.webp")
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    house.parts.making.clear()
 
 
 async def test_only_what_was_signed_is_made_and_what_cannot_be_says_why(house: House) -> None:
