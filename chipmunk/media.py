@@ -50,7 +50,7 @@ TRASHED = """
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A stored media. `rungs` holds `{quality, width, height, bytes}`; `token` is its standing link's.
+    """A stored media. `rungs` holds `{quality, width, height, bytes}` of all renditions; `token` is its standing link's.
 
     `origin` is `{url, page}` of one that was fetched, `meta` what its uploader said of it, `music` what the file itself
     does, `motion` what moves in it and how, `provenance` what its C2PA manifest says. One that has `trashed_at` is in the

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
+from chipmunk import renditions
 from chipmunk.config import Settings
 
 LONG = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -151,8 +152,8 @@ UP = Gauge("chipmunk_up", "Whether a server that this one needs can be reached."
 def count_rungs(rungs: list[dict[str, int]]) -> None:
     """Counts renditions that were made and stored."""
     for rung in rungs:
-        RUNGS.labels(str(rung["quality"])).inc()
-        RUNG_BYTES.labels(str(rung["quality"])).inc(rung["bytes"])
+        RUNGS.labels(renditions.label(rung["quality"])).inc()
+        RUNG_BYTES.labels(renditions.label(rung["quality"])).inc(rung["bytes"])
 
 
 def setup(settings: Settings) -> None:

@@ -82,7 +82,8 @@ async def shared(connection: Connection, token: UUID) -> Shared | None:
     row = await connection.fetchrow(
         """
         select l.id, l.token, l.original, l.expires_at, l.password, l.max_views, l.views, m.kind, m.state, m.filename,
-               array(select (r ->> 'quality')::int from jsonb_array_elements(m.rungs) r order by 1) as qualities
+               array(select (r ->> 'quality')::int from jsonb_array_elements(m.rungs) r
+                     where (r ->> 'quality')::int < 10 order by 1) as qualities
         from links l join media m on m.id = l.media_id join users o on o.id = m.owner_id
         where l.token = $1 and l.audience in ('anyone', 'openers') and (l.expires_at is null or l.expires_at > now())
           and m.state not in ('deleted', 'trashed') and not o.suspended and o.deleted_at is null

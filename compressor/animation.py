@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from PIL import Image, ImageSequence
 
+from chipmunk.renditions import PREVIEWS
 from compressor.encode import within, write
 from compressor.ladder import Budget, Rung, RungFile
 from compressor.limits import Limits
 from compressor.pictures import base
 from compressor.scaling import resized
 
+MIMES = frozenset({"image/gif", "image/png", "image/webp", "image/avif"})
+PREVIEWED = 4  # the rung that preview frames are as large as
 MOVING_FROM = 3  # a picture of 40 px or less is a placeholder: it stands still
 SOURCE_FRAMES = 4  # of an animation's frames together, times the pixels that one picture may have
 RUNG_PIXELS = 64_000_000  # of a rung's frames together: 256 MB while they are encoded
@@ -87,14 +91,40 @@ def _milliseconds(frame: Image.Image) -> int:
 
 def climb(
     image: Image.Image, rungs: list[Rung], square: bool, budget: Budget, out: Path, limits: Limits
-) -> list[RungFile]:
-    """Makes moving rungs."""
-    made = []
+) -> tuple[list[RungFile], dict[str, Any]]:
+    """Makes moving rungs; with them what moves: frames, seconds, and how often all repeat."""
+    made: list[RungFile] = []
+    motion: dict[str, Any] = {}
     for rung, frames in zip(rungs, moving(image, rungs, square, limits), strict=True):
+        motion = {
+            "frames": getattr(image, "n_frames", 1),
+            "duration_seconds": round(sum(frames.durations) / 1000, 3),
+            "loop": frames.loop,
+        }
         began = monotonic()
         data = _within(frames, budget.share(rung.quality), rung, limits)
         budget.took(rung.quality, len(data))
         made.append(write(data, rung, out, monotonic() - began))
+    return made, motion
+
+
+def preview(image: Image.Image, square: bool, cap: int, out: Path, limits: Limits) -> list[RungFile]:
+    """Ten frames, evenly spread, or all where there are fewer; as large as rung 4, and together at most `cap` bytes."""
+    count = int(getattr(image, "n_frames", 1))
+    shown = min(count, len(PREVIEWS))
+    chosen = {count * number // shown: quality for number, quality in zip(range(shown), PREVIEWS, strict=False)}
+    quality, effort = limits.qualities[PREVIEWED - 1], min(2, limits.efforts[PREVIEWED - 1])
+    made: list[RungFile] = []
+    image.seek(0)
+    for number, frame in enumerate(ImageSequence.Iterator(image)):
+        if number not in chosen:
+            frame.load()  # the next one may be drawn over it
+            continue
+        began = monotonic()
+        small = base(frame, PREVIEWED, square)
+        data = within(small, cap // (shown - len(made)), quality, effort)
+        cap -= len(data)
+        made.append(write(data, Rung(chosen[number], *small.size), out, monotonic() - began))
     return made
 
 

@@ -1,4 +1,7 @@
-"""The ladder job: rungs 4 to 6 of a media, made aside and renamed in while its row is locked and alive."""
+"""The ladder job: rungs 4 to 6 of a media, and preview frames of one that moves.
+
+They are made aside and renamed in while its row is locked and alive.
+"""
 
 from __future__ import annotations
 

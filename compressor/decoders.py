@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 from pebble import ProcessExpired, ProcessPool
 from pebble.common.types import CONSTS
 
-from chipmunk import metrics, traces
+from chipmunk import metrics, renditions, traces
 from chipmunk.config import Settings
 from chipmunk.errors import DecodeFailed
 from compressor import tasks
@@ -42,7 +42,7 @@ def _timed(stage: str, kind: Kind) -> Iterator[None]:
 
 def _count(made: list[RungFile]) -> None:
     for rung in made:
-        metrics.RUNG_SECONDS.labels(str(rung.quality)).observe(rung.seconds)
+        metrics.RUNG_SECONDS.labels(renditions.label(rung.quality)).observe(rung.seconds)
 
 
 class Decoders:
@@ -83,7 +83,10 @@ class Decoders:
         return begun
 
     async def finish(self, path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
-        """Writes rungs 4 to 6 into `out`, together at most `cap` bytes; raises as `begin` does."""
+        """Writes rungs 4 to 6 into `out`, and preview frames of what moves, together at most `cap` bytes.
+
+        Raises as `begin` does.
+        """
         with _timed("rest", kind):
             made = await self._run(tasks.finish, path, kind, out, square, cap)
         _count(made)

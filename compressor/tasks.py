@@ -1,4 +1,4 @@
-"""What runs in a decoding process: rungs 1 to 3, before an upload is answered, and rungs 4 to 6, by a job."""
+"""What runs in a decoding process: rungs 1 to 3, before an upload is answered, and all above, by a job."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from chipmunk import edits
 from chipmunk.errors import BadEdits, CorruptImage, Problem
+from chipmunk.renditions import PREVIEWS
 from compressor import animation, audio, encode, film, handover, provenance, waveform
 from compressor.ladder import RUNGS, Budget, Rung, RungFile, plan
 from compressor.limits import Limits, confine
@@ -27,6 +28,7 @@ from compressor.thumb import placeholder
 
 LOWER, UPPER = (1, 2, 3), (4, 5, 6)
 LOSSLESS = frozenset({"image/png", "image/gif", "image/bmp", "image/tiff", "image/x-icon"})
+PREVIEWS_SHARE = 6  # of what an animation's ladder may still take: a sixth
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 32 * 1024 * 1024
 
@@ -104,9 +106,13 @@ def _begin(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
 
 
 def finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
-    """Makes rungs 4 to 6 within `cap`. Again is fine: each file is replaced whole by the same one."""
+    """Makes rungs 4 to 6, and preview frames of what moves, within `cap`.
+
+    Again is fine: each file is replaced whole by the same one.
+    """
     said = _said(path)
-    made = _finish(path, kind, out, square, cap - provenance.cost(said, len(UPPER)))
+    most = len(UPPER) + (len(PREVIEWS) if kind.mime in animation.MIMES else 0)
+    made = _finish(path, kind, out, square, cap - provenance.cost(said, most))
     return provenance.tell(out, made, said) if said else made
 
 
@@ -121,12 +127,14 @@ def _finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[R
 
 
 def _finish_picture(source: Source, kind: Kind, out: Path, square: bool, cap: int, left: Path | None) -> list[RungFile]:
-    """From what begin may have `left` in a folder, or from the source."""
+    """From what begin may have `left` in a folder, or from the source. Without the one it is a cover, and needs no previews."""
     with opened(source, kind.mime, LIMITS.max_pixels) as image:
         rungs = _rungs(image, square, UPPER)
         budget = Budget(cap, UPPER)
         if animation.frame_count(image, LIMITS) > 1:
-            return animation.climb(image, rungs, square, budget, out, LIMITS)
+            previews = animation.preview(image, square, cap // PREVIEWS_SHARE, out, LIMITS) if left else []
+            budget = Budget(cap - sum(p.bytes for p in previews), UPPER)
+            return [*animation.climb(image, rungs, square, budget, out, LIMITS)[0], *previews]
         top = (left and handover.kept(left, rungs[-1])) or base(image, UPPER[-1], square)
         return encode.climb(top, rungs, budget, out, LIMITS)
 
@@ -177,16 +185,19 @@ def _rungs(image: Image.Image, square: bool, qualities: tuple[int, ...]) -> list
 def _begin_picture(source: Source, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
     with opened(source, kind.mime, LIMITS.max_pixels) as image:
         width, height = upright_size(image)
-        frames = animation.frame_count(image, LIMITS)
+        frames, motion = animation.frame_count(image, LIMITS), dict[str, Any]()
         rungs = _rungs(image, square, LOWER)
         if frames > 1:
             low = base(image, LOWER[-1], square)
             made = encode.climb(low, rungs[:2], Budget(cap // 25, LOWER[:2]), out, LIMITS)
-            made += animation.climb(image, rungs[2:], square, Budget(cap // 2, LOWER[2:]), out, LIMITS)
+            upper, motion = animation.climb(image, rungs[2:], square, Budget(cap // 2, LOWER[2:]), out, LIMITS)
+            made += upper
         else:
             low = _low(image, source, square, rungs[-1])
             made = encode.climb(low, rungs, Budget(cap // 10, LOWER), out, LIMITS)
-    begun = Begun(kind.kind, kind.mime, width, height, frames, None, placeholder(low), made, has_picture=True)
+    begun = Begun(
+        kind.kind, kind.mime, width, height, frames, None, placeholder(low), made, has_picture=True, motion=motion
+    )
     return replace(begun, palette=palette(low), phash=phash(low))
 
 
@@ -207,7 +218,9 @@ def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> B
             source, picture = audio.cover_file(cover)
             with telling_what_broke():
                 seen = _begin_picture(source, picture, out, square, cap)
-            return replace(seen, kind="audio", mime=kind.mime, duration_seconds=seconds, music={**music, "cover": True})
+            return replace(
+                seen, kind="audio", mime=kind.mime, motion={}, duration_seconds=seconds, music={**music, "cover": True}
+            )
         except Problem:  # a broken cover is no reason to refuse the music
             for left in out.glob("[1-6].webp"):
                 left.unlink()

@@ -17,11 +17,12 @@ import structlog
 
 from chipmunk.edits import FORMATS, MOST_VARIANTS
 from chipmunk.ids import folder
+from chipmunk.renditions import PREVIEWS, RUNGS
 from gateway.subscription import ASLEEP_SECONDS
 
 # What is kept of a media, by the tags that name it; only of those that have variants comes the second.
 FILES: dict[str, tuple[int | str, ...]] = {
-    "media": (1, 2, 3, 4, 5, 6),
+    "media": (*RUNGS, *PREVIEWS),
     "variants": tuple(f"v{number}.{format}" for number in range(1, MOST_VARIANTS + 1) for format in FORMATS),
 }
 Named = tuple[str, UUID]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from chipmunk import colours
+from chipmunk import colours, renditions
 from chipmunk.apps import LIMITS, App
 from chipmunk.audit import Entry
 from chipmunk.backend_fields import OPTIONS
@@ -102,7 +102,7 @@ def media(found: Media, links: Seal) -> Answer:
         "placeholder": None if found.placeholder is None else b64encode(found.placeholder).decode(),
         "dominant_colour": colours.shown(found.palette[0]) if found.palette else None,
         "palette": [colours.shown(colour) for colour in found.palette or []],
-        "rungs": found.rungs,
+        "rungs": renditions.rungs(found.rungs),
         "music": found.music,
         "provenance": found.provenance,
         "motion": found.motion,

@@ -149,6 +149,28 @@ class ClientMetrics(BaseModel):
     upload_client_transfer_duration_sec_f: Annotated[float, Field(ge=0, le=86_400, strict=False)] | None = None
 
 
+class GifMap(BaseModel):
+    id_str: Id
+    gf_image_id_str: Id = Field(description="The same.")
+    title_str: str
+    origin_url_str: str | None
+    origin_page_url_str: str | None
+    flows_names_lst: list[Name]
+    tags_lst: list[str]
+    frames_count: int
+    duration: float = Field(description="Of all frames once, in seconds.")
+    loop: int = Field(description="How often they are shown; 0: for ever.")
+    width_int: int | None
+    height_int: int | None
+    preview_frames_num_int: int
+    preview_frames_urls_lst: list[str] = Field(description="Evenly spread, in order; none while they are being made.")
+    creation_unix_time_f: float
+
+
+class GotGif(BaseModel):
+    gif_map: GifMap
+
+
 class Empty(BaseModel):
     pass
 

@@ -117,7 +117,7 @@ class Provenance(BaseModel):
 
 
 class Motion(BaseModel):
-    """Of a video; of music and pictures it is empty."""
+    """Of a video or an animation; of all else it is empty."""
 
     duration_seconds: float | None = Field(
         None, description="Null: the file does not say, and is too long to be counted."
@@ -125,6 +125,8 @@ class Motion(BaseModel):
     frame_rate: float | None = Field(None, description="Frames a second, on the average.")
     video_codec: str | None = Field(None, description="`h264`, `vp9`, `av1`, …")
     audio_codec: str | None = Field(None, description="`aac`, `opus`, …; null: it is silent.")
+    frames: int | None = Field(None, description="Of an animation.")
+    loop: int | None = Field(None, description="How often an animation is shown; 0: for ever.")
     rotation: int | None = Field(
         None, description="0, 90, 180 or 270 degrees clockwise, which players and rungs apply."
     )

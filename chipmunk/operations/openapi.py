@@ -56,6 +56,8 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
     "pg_index": ("Which page, from 0 on.", {"type": "integer", "minimum": 0, "default": 0}),
     "pg_size": ("How many images a page has.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 20}),
     "img_id": ("Which image.", {"type": "string"}),
+    "gfimg_id": ("Which image.", {"type": "string"}),
+    "orig_url": ("Where it was fetched from, in place of its id: the newest.", {"type": "string"}),
     "q": ("Which quality.", {"type": "integer", "minimum": 0, "maximum": 6, "default": 6}),
     "search_media.q": (
         'Words that all are in it; `"a phrase"`, `-without`, `one or another`, `begin*`.',

@@ -147,6 +147,7 @@ IMAGES = (
     Operation("browser_page", "GET", "/v1/images/flows/browser_page", "A page of a flow, by its number", "app, members; of their own where they may post", scope="view", answer=g.BrowserPage, query=("fname", "pg_index", "pg_size"), problems=(e.NotFound, e.Unprocessable)),
     Operation("images_exist", "POST", "/v1/images/flows/imgs_exist", "Which of these were fetched already", "app; a user of their own", scope="view", answer=g.ExistingImages, takes=((JSON, g.ImagesExist),), problems=(e.NotFound,)),
     Operation("get_image", "GET", "/v1/images/get", "An image, where there is one to the caller", SEEN, scope="view", answer=g.GotImage, query=("img_id",)),
+    Operation("gif_info", "GET", "/images/gif/get_info", "How an animation moves, and frames of it", SEEN, scope="view", answer=g.GotGif, query=("orig_url", "gfimg_id"), problems=(e.NotFound, e.Unprocessable)),
     Operation("upload_metrics", "POST", "/v1/images/upload_metrics", "How long an upload took its client", OWN, scope="upload", answer=g.Empty, takes=((JSON, g.ClientMetrics),), query=("imgid", "ct"), problems=(e.NotFound,)),
     Operation("browser_results", "POST", "/v1/images/c", "Say what colours images have, as a browser found them", "app, and who sees them", scope="view", answer=g.Empty, takes=((JSON, g.BrowserResults),), side="compressor"),
     Operation("images_by_name", "POST", "/images/d/bulk", "The addresses of the newest images of these names", "app, members", scope="view", answer=g.NamedImages, takes=((JSON, g.ImageNames),), problems=(e.NotFound,)),

@@ -130,6 +130,7 @@ HANDLERS: dict[str, Handler] = {
     "browser_page": library.browser_page,
     "images_exist": library.images_exist,
     "get_image": library.get_image,
+    "gif_info": library.gif_info,
     "upload_metrics": library.upload_metrics,
     "image_by_name": library.image_by_name,
     "images_by_name": library.images_by_name,

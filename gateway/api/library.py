@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from chipmunk import flows, ids, library, listing, media, metrics, uploads
+from chipmunk import flows, ids, library, listing, media, metrics, renditions, uploads
 from chipmunk.db import Connection
 from chipmunk.errors import BadRequest, NotFound, Unprocessable
 from chipmunk.flows import Flow
@@ -56,6 +56,28 @@ async def get_image(call: Call) -> Response:
             return put({"image_exists_bool": False, "image_export_map": None})
         answer = shown(call, found, await flows_of(call, connection))
     return put({"image_exists_bool": True, "image_export_map": _image(call, found, answer)})
+
+
+async def gif_info(call: Call) -> Response:
+    """By its id, or by where it was fetched from, which is its owner's to know."""
+    given, origin = call.query("gfimg_id"), call.query("orig_url")
+    if (given is None) == (origin is None):
+        raise BadRequest("Either gfimg_id or orig_url says which image.")
+    async with call.reading() as connection:
+        if given is not None:
+            identifier = ids.parse_id(given)
+            if identifier is None:
+                raise NotFound("There is no such image.")
+            found = [await media.get(connection, call.app, identifier, call.key)]
+        else:
+            found = await library.of_origins(connection, call.app, call.key, None, [origin or ""])
+        if not found:
+            raise NotFound("There is no such image.")
+        moving = next((one for one in found if "frames" in one.motion), None)
+        if moving is None:
+            raise Unprocessable("This image does not move.", media=found[0].id.hex)
+        answer = shown(call, moving, await flows_of(call, connection))
+    return put({"gif_map": _gif(moving, answer)})
 
 
 async def images_exist(call: Call) -> Response:
@@ -167,6 +189,28 @@ def _image(call: Call, found: Media, answer: Answer) -> dict[str, Any]:
         "palette_lst": answer["palette"],
         "tags_lst": found.tags,
         "meta_map": answer.get("meta"),
+        "creation_unix_time_f": found.created_at.timestamp(),
+    }
+
+
+def _gif(found: Media, answer: Answer) -> dict[str, Any]:
+    url, origin, motion = answer["url"], answer.get("origin") or {}, found.motion
+    frames = renditions.previews(found.rungs) if url else []
+    return {
+        "id_str": found.id.hex,
+        "gf_image_id_str": found.id.hex,
+        "title_str": answer["title"],
+        "origin_url_str": origin.get("url"),
+        "origin_page_url_str": origin.get("page"),
+        "flows_names_lst": answer["flows"],
+        "tags_lst": found.tags,
+        "frames_count": motion["frames"],
+        "duration": motion["duration_seconds"],
+        "loop": motion["loop"],
+        "width_int": found.width,
+        "height_int": found.height,
+        "preview_frames_num_int": len(frames),
+        "preview_frames_urls_lst": [f"{url}{number}/" for number in frames],
         "creation_unix_time_f": found.created_at.timestamp(),
     }
 

@@ -26,7 +26,7 @@ from gateway.api.fetching import STRETCH, OnLocalVolume, Reader
 from gateway.questions import MIME
 
 ROUTE = "/-/stored/{media:path}"
-PATH = re.compile(rb"/-/stored/([0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f]{32}))/([0-6])")
+PATH = re.compile(rb"/-/stored/([0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f]{32}))/([0-6]|1[1-9]|20)")
 KEPT_SECONDS = 7 * 24 * 60 * 60
 MOST_AT_ONCE = 200  # originals under way, each with a stretch in memory
 log = structlog.get_logger()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -9,10 +10,12 @@ from xml.etree import ElementTree
 
 import httpx
 import pytest
+from PIL import Image
 
+from tests import pictures
 from tests.client import App, fresh, photo, problem
 from tests.compressor.site import Site, served, told
-from tests.harness import System, scratch
+from tests.harness import System, scratch, until
 
 THERE = "127.0.0.79"
 
@@ -116,6 +119,45 @@ def test_which_images_were_fetched_already(app: App, there: Site) -> None:
     problem(
         app.http.post("/v1/images/flows/imgs_exist", json={**asked, "flow_name_str": fresh("none")}), 404, "not_found"
     )
+
+
+def test_an_animation_and_ten_frames_of_it(app: App, there: Site) -> None:
+    user, member, name = app.user(), app.user(), flow(app)
+    app.http.put(f"/v1/flows/{name}/members/{member}", json={"role": "viewer"})
+    there.pages["/a.gif"] = told(pictures.animation("GIF", frames=24))
+    identifier = added(app, user, there.url("/a.gif"), name)
+    viewer, path = app.viewer(user), "/images/gif/get_info"
+    found = viewer.get(path, params={"gfimg_id": identifier}).json()["gif_map"]
+    assert viewer.get(path, params={"orig_url": there.url("/a.gif")}).json()["gif_map"] == found
+    assert (found["id_str"], found["gf_image_id_str"], found["origin_url_str"]) == (
+        identifier,
+        identifier,
+        there.url("/a.gif"),
+    )
+    assert (found["frames_count"], found["duration"], found["loop"]) == (24, 1.44, 0)
+    assert (found["width_int"], found["height_int"], found["preview_frames_num_int"]) == (200, 100, 10)
+    frames = found["preview_frames_urls_lst"]
+    assert len(set(frames)) == 10
+    for number, url in enumerate(frames):
+        answer = viewer.get(url)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
+        assert answer.headers["cache-control"] == "private, max-age=0, must-revalidate"
+        shown = Image.open(io.BytesIO(answer.content)).convert("RGB").getpixel((190, 90))
+        assert shown[1] == pytest.approx((255 - 20 * (24 * number // 10)) % 256, abs=9)
+        assert viewer.get(url, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    seen = app.viewer(member).get(path, params={"gfimg_id": identifier}).json()["gif_map"]
+    assert (seen["preview_frames_urls_lst"], seen["origin_url_str"]) == (frames, None)
+    stranger = app.viewer(app.user())
+    assert [stranger.get(frames[0]).status_code, app.anonymous().get(frames[0]).status_code] == [404, 401]
+    assert app.viewer(member).post(frames[0]).status_code == 405
+    problem(stranger.get(path, params={"gfimg_id": identifier}), 404, "not_found")
+    problem(app.viewer(member).get(path, params={"orig_url": there.url("/a.gif")}), 404, "not_found")
+    problem(viewer.get(path), 400, "bad_request")
+    still = app.stored(user, photo())
+    problem(viewer.get(path, params={"gfimg_id": still["id"]}), 422, "unprocessable")
+    assert viewer.get(f"{still['url']}11/").status_code == 404
+    assert app.http.delete(f"/v1/media/{identifier}").status_code == 204
+    until(lambda: viewer.get(frames[9]).status_code == 404, 2, "a refusal")
 
 
 def test_an_image_and_what_its_uploader_said_of_it(app: App) -> None:

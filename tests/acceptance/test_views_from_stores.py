@@ -27,6 +27,7 @@ from gateway.kept import path as kept_path
 from tests.acceptance.test_views import link, refused_ids, same
 from tests.client import App, fresh, media_folder, photo, problem
 from tests.harness import System, scratch, until
+from tests.pictures import animation
 from tests.servers.ceph import Rgw
 from tests.servers.faults import Proxy
 
@@ -173,6 +174,25 @@ def test_all_qualities_are_those_of_the_local_volume_with_the_same_headers(
         head = ada.head(f"{media['url']}{quality}/")
         assert (head.status_code, head.content, fields(head)) == (200, b"", fields(away))
     elsewhere.keep(ada, media, *range(1, 7))
+
+
+def test_frames_of_an_animation_go_with_it_and_are_forgotten_with_it(elsewhere: Elsewhere, owner: str) -> None:
+    app, flow = elsewhere.app, elsewhere.flow(("first", "primary"))
+    media = elsewhere.stored(owner, animation("GIF"), flow, filename="a.gif")
+    held = {n: (media_folder(elsewhere.system, media["id"]) / f"{n}.webp").read_bytes() for n in range(11, 21)}
+    shutil.rmtree(media_folder(elsewhere.system, media["id"]))
+    elsewhere.query("delete from copies where media_id = $1 and backend_id = 1", UUID(media["id"]))
+    ada = app.viewer(owner)
+    until(lambda: app.http.get(f"{media['url']}11/").status_code == 200, 3, "a view from elsewhere")
+    time.sleep(LOOKS[-1] + 0.4)
+    identifier = UUID(media["id"])
+    for _ in range(2):
+        assert {n: ada.get(f"{media['url']}{n}/").content for n in held} == held
+    kept = [kept_path(elsewhere.system.settings.cache_dir, identifier, n) for n in held]
+    assert any(path.exists() for path in kept)
+    assert app.http.delete(f"/v1/media/{media['id']}").status_code == 204
+    until(lambda: not any(path.exists() for path in kept), 5, "nothing kept")
+    assert ada.get(f"{media['url']}11/").status_code == 404
 
 
 @pytest.mark.parametrize("quality", [0, 5])

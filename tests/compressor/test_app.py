@@ -5,6 +5,7 @@ import json
 import pytest
 from PIL import Image
 
+from chipmunk.operations import answers
 from compressor import ladder
 from tests.compressor.conftest import API_KEY, House, b64, form, gif, photo, working
 
@@ -71,6 +72,9 @@ async def test_an_animation_reserves_the_larger_cap_and_keeps_its_frames(house: 
         assert getattr(image, "n_frames", 1) == 8
     assert await house.standing() == (house.bytes_on_disk(), 0, 1)
     assert found.mime == "image/gif"
+    kept = {f"{number}.webp" for number in (*range(1, 7), *range(11, 19))}
+    assert {file.name for file in house.folder(media["id"]).iterdir()} == {"0", *kept}
+    assert [r["quality"] for r in answers.media(found, house.parts.links)["rungs"]] == [1, 2, 3, 4, 5, 6]
 
 
 async def test_a_square_flow_makes_squares(house: House) -> None:

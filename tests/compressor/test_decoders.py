@@ -166,13 +166,28 @@ def test_noise_keeps_the_cap(studio: Studio, tmp_path: Path) -> None:
 def test_an_animation_moves_in_time_from_rung_three_on(studio: Studio, tmp_path: Path, kind: str) -> None:
     begun, rungs = studio.climb(pictures.animation(kind), tmp_path)
     assert begun.frames == 12
-    assert [getattr(r, "n_frames", 1) for r in rungs] == [1, 1, 12, 12, 12, 12]
+    assert begun.motion == {"frames": 12, "duration_seconds": 0.72, "loop": 0}
+    assert [getattr(r, "n_frames", 1) for r in rungs[:6]] == [1, 1, 12, 12, 12, 12]
     durations = []
     for n in range(12):
         rungs[4].seek(n)
         rungs[4].load()
         durations.append(rungs[4].info["duration"])
     assert durations == [40 + 20 * (n % 3) for n in range(12)]
+    previews = rungs[6:]
+    assert {f.name for f in tmp_path.glob("[12]?.webp")} == {f"{n}.webp" for n in range(11, 21)}
+    assert {(p.size, getattr(p, "n_frames", 1)) for p in previews} == {((200, 100), 1)}
+    for shown, number in zip(previews, (0, 1, 2, 3, 4, 6, 7, 8, 9, 10), strict=True):
+        red, green, _ = shown.convert("RGB").getpixel((190, 90))
+        assert (red, green) == pytest.approx((20 * number, 255 - 20 * number), abs=9)
+
+
+def test_an_animation_of_few_frames_shows_them_all_and_a_still_picture_none(studio: Studio, tmp_path: Path) -> None:
+    begun, rungs = studio.climb(pictures.animation("GIF", frames=3, size=(900, 300)), tmp_path, square=True)
+    assert begun.motion["frames"] == 3
+    assert [r.size for r in rungs[6:]] == [(300, 300)] * 3
+    begun, rungs = studio.climb(pictures.turned(1), tmp_path)
+    assert (begun.motion, len(rungs)) == ({}, 6)
 
 
 def test_a_long_animation_is_thinned_and_takes_as_long(tmp_path: Path) -> None:
