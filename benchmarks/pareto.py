@@ -36,9 +36,7 @@ def measured(image: Image.Image, quality: int, effort: int, scratch: Path, like:
 
 def main(paths: list[Path]) -> None:
     limits = Limits.of(config.load({}))
-    pictures = [
-        (base(opened(path, "image/jpeg", limits.max_pixels), 6, square=False), Reference(path)) for path in paths
-    ]
+    pictures = [(base(opened(path, "image/jpeg", limits.max_pixels), 6, None), Reference(path)) for path in paths]
     scratch = Path(f"{paths[0].name}.webp")
     print("| rung | quality | effort | ms | bytes | SSIM |\n| --- | --- | --- | --- | --- | --- |")
     for rung in range(6):

@@ -106,6 +106,7 @@ class Settings(BaseModel):
     rung_efforts: Efforts = Field((6, 6, 4, 4, 4, 4), description="WebP effort (0 to 6) of rungs 1 to 6.")
     rendition_xmp: bool = Field(False, description="Whether renditions say, in XMP, what they were made from.")
     c2pa_anchors: Certificates = Field("", description="Certificates, a PEM file, whose C2PA signers are trusted.")
+    crop: Literal["centre", "attention"] = Field("centre", description="What of a picture a square rung has.")
     allowed_types: Words = Field(
         (),
         description="Further types that are taken, as downloads only: `application/pdf`, `video/*`, `*/*`.",

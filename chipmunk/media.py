@@ -17,7 +17,8 @@ Blob = bytes  # a media has a field named bytes
 
 COLUMNS = """
     m.id, m.app_id, m.owner_id, o.name as owner, coalesce(m.restores_to, m.state) as state, m.reason, m.kind, m.mime, m.filename,
-    m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.palette, m.square, m.rungs, m.music, m.motion,
+    m.width, m.height, m.bytes, m.total_bytes, m.sha256, m.placeholder, m.palette, m.square,
+    coalesce(m.crop, case when m.square then 0.5 end) as crop, m.rungs, m.music, m.motion,
     m.origin, m.meta,
     m.title, m.notes, m.tags, m.created_at, m.job_id, s.token,
     array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name),
@@ -74,6 +75,7 @@ class Media:
     placeholder: Blob | None
     palette: list[int] | None
     square: bool
+    crop: float | None
     rungs: list[dict[str, int]]
     music: dict[str, Any]
     motion: dict[str, Any]

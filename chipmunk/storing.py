@@ -37,6 +37,7 @@ class New:
     meta: dict[str, Any] | None = None
     token: UUID | None = None
     provenance: dict[str, Any] | None = None
+    crop: float | None = None
     palette: list[int] | None = None
     phash: int | None = None
     title: str | None = None
@@ -60,9 +61,9 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         with stored as (
             insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes,
                                sha256, placeholder, square, rungs, music, job_id, origin, meta, words, palette, phash,
-                               title, source, edits, motion)
+                               title, source, edits, motion, crop)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21, $22,
-                    $27::text::tsvector, $29, $30, $31, $32, $33, $34)
+                    $27::text::tsvector, $29, $30, $31, $32, $33, $34, $35)
             returning id, owner_id, created_at),
         linked as (
             insert into links (id, token, media_id, audience, original)
@@ -83,14 +84,14 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         new.total_bytes, new.sha256, new.placeholder, new.square, new.rungs, new.music, job, new_id(), token,
         list(new.flow_ids), new.origin, new.meta, by.kind, by.user, by.session, audit.request_id(),
         None if climbing else words.of_media(new.filename, new.music, new.meta, new.title), by.key, new.palette, new.phash,
-        new.title, new.source, new.edits, new.motion,
+        new.title, new.source, new.edits, new.motion, new.crop,
     )  # fmt: skip
     if new.provenance is not None:  # few have one
         await connection.execute("update media set provenance = $2 where id = $1", new.id, new.provenance)
     owner, created_at, flows = row
     return Media(
         new.id, new.app_id, new.owner_id, owner, state, None, new.kind, new.mime, new.filename, new.width, new.height,
-        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.palette, new.square, new.rungs, new.music, new.motion,
-        new.origin, new.meta, new.title, None, [], created_at, job, token, flows, provenance=new.provenance,
+        new.bytes, new.total_bytes, new.sha256, new.placeholder, new.palette, new.square, new.crop, new.rungs, new.music,
+        new.motion, new.origin, new.meta, new.title, None, [], created_at, job, token, flows, provenance=new.provenance,
         source=new.source, edits=new.edits,
     )  # fmt: skip

@@ -82,13 +82,13 @@ class Decoders:
         _count(begun.rungs)
         return begun
 
-    async def finish(self, path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
+    async def finish(self, path: Path, kind: Kind, out: Path, crop: float | None, cap: int) -> list[RungFile]:
         """Writes rungs 4 to 6 into `out`, and preview frames of what moves, together at most `cap` bytes.
 
         Raises as `begin` does.
         """
         with _timed("rest", kind):
-            made = await self._run(tasks.finish, path, kind, out, square, cap)
+            made = await self._run(tasks.finish, path, kind, out, crop, cap)
         _count(made)
         return made
 

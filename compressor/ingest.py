@@ -173,6 +173,7 @@ def _new(upload: Upload, identifier: UUID, begun: Begun, sha256: bytes, extensio
         origin=upload.origin,
         meta=upload.meta,
         token=upload.token,
+        crop=begun.crop,
         palette=begun.palette,
         phash=begun.phash,
         title=upload.title,

@@ -17,8 +17,8 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Pixels and frames of one file, bytes of address space of one process, seconds for one task; how rungs are encoded,
-    whether they say what they were made from, and the certificates (PEM) whose signers are trusted."""
+    """Pixels and frames of one file, bytes of address space of one process, seconds for one task; how rungs are encoded
+    and squares cut, whether they say what they were made from, and the certificates (PEM) whose signers are trusted."""
 
     max_pixels: int
     max_frames: int
@@ -28,6 +28,7 @@ class Limits:
     efforts: tuple[int, ...]
     rendition_xmp: bool = False
     anchors: str = ""
+    crop: str = "centre"
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -40,6 +41,7 @@ class Limits:
             settings.rung_efforts,
             settings.rendition_xmp,
             Path(settings.c2pa_anchors).read_text() if settings.c2pa_anchors else "",
+            settings.crop,
         )
 
 

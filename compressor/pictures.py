@@ -15,7 +15,7 @@ from chipmunk.errors import CorruptImage, DecodeFailed, Problem, TooManyPixels
 from compressor import webp
 from compressor.inbox import FULL
 from compressor.ladder import RUNGS
-from compressor.scaling import resized
+from compressor.scaling import Box, resized
 
 Source = Path | BinaryIO
 FORMATS = {
@@ -42,6 +42,7 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 ON_THE_SIDE = frozenset({5, 6, 7, 8})
+BACKWARDS = {"across": frozenset({2, 3, 7, 8}), "down": frozenset({3, 4, 6, 7})}  # as stored, to what is upright
 SIXTEEN_BITS = {"I;16": "L;16", "I;16L": "L;16", "I;16B": "L;16B"}  # and what keeps the high byte of each
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, RuntimeError)
 SRGB = ImageCms.createProfile("sRGB")
@@ -93,19 +94,22 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if orientation(image) in ON_THE_SIDE else (width, height)
 
 
-def base(image: Image.Image, top: int, square: bool) -> Image.Image:
-    """An upright sRGB picture, cropped where `square`, whose size is that of rung `top` (1 to 6).
+def base(image: Image.Image, top: int, crop: float | None) -> Image.Image:
+    """An upright sRGB picture whose size is that of rung `top` (1 to 6).
+
+    `crop` is where along its longer side a square is cut out of it: 0 at its left or upper end, 0.5 at its centre, 1 at the
+    other end; None: it stays as it is.
 
     Steps that cost by the pixel come after the reduction, so that they touch as few as can be.
     """
     turn = orientation(image)
-    crop = _crop(image.size, square)
-    target = _target(crop, RUNGS[top - 1])
+    cut = _cut(image.size, crop, turn)
+    target = _target(cut, RUNGS[top - 1])
     profile = image.info.get("icc_profile")
     before = image.size
-    image = _loaded(image, (crop[2] - crop[0]) / target[0])
+    image = _loaded(image, (cut[2] - cut[0]) / target[0])
     ratio = image.size[0] / before[0], image.size[1] / before[1]
-    box = (crop[0] * ratio[0], crop[1] * ratio[1], crop[2] * ratio[0], crop[3] * ratio[1])
+    box = (cut[0] * ratio[0], cut[1] * ratio[1], cut[2] * ratio[0], cut[3] * ratio[1])
     reduced = resized(plain(image), target, box)
     reduced = to_srgb(reduced, profile)
     return reduced.transpose(UPRIGHT[turn]) if turn in UPRIGHT else reduced
@@ -133,17 +137,19 @@ def _loaded(image: Image.Image, factor: float) -> Image.Image:
     return image
 
 
-def _crop(size: tuple[int, int], square: bool) -> tuple[float, float, float, float]:
+def _cut(size: tuple[int, int], crop: float | None, turn: int) -> Box:
+    """The part of the picture as it is stored."""
     width, height = size
-    if not square:
+    if crop is None:
         return 0, 0, width, height
     side = min(size)
-    left, top = (width - side) // 2, (height - side) // 2
+    along = 1 - crop if turn in BACKWARDS["across" if width > height else "down"] else crop
+    left, top = int(along * (width - side)), int(along * (height - side))
     return left, top, left + side, top + side
 
 
-def _target(crop: tuple[float, float, float, float], side: int) -> tuple[int, int]:
-    width, height = int(crop[2] - crop[0]), int(crop[3] - crop[1])
+def _target(cut: Box, side: int) -> tuple[int, int]:
+    width, height = int(cut[2] - cut[0]), int(cut[3] - cut[1])
     longest = max(width, height)
     if longest <= side:
         return width, height

@@ -16,7 +16,7 @@ from PIL import Image
 from chipmunk import edits
 from chipmunk.errors import BadEdits, CorruptImage, Problem
 from chipmunk.renditions import PREVIEWS
-from compressor import animation, audio, encode, film, handover, provenance, waveform
+from compressor import animation, attention, audio, encode, film, handover, provenance, waveform
 from compressor.ladder import RUNGS, Budget, Rung, RungFile, plan
 from compressor.limits import Limits, confine
 from compressor.palette import palette
@@ -35,7 +35,8 @@ KEPT_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What a file turned out to be. `frames` above 1: it moves. Without a picture there are no rungs, now or later."""
+    """What a file turned out to be. `frames` above 1: it moves. Without a picture there are no rungs, now or later. `crop`:
+    where a square was cut out of it."""
 
     kind: str
     mime: str
@@ -48,6 +49,7 @@ class Begun:
     music: dict[str, Any] = field(default_factory=dict)
     has_picture: bool = False
     provenance: dict[str, Any] | None = None
+    crop: float | None = None
     palette: list[int] | None = None
     phash: int | None = None
     motion: dict[str, Any] = field(default_factory=dict)
@@ -105,53 +107,55 @@ def _begin(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
         return _begin_picture(path, kind, out, square, cap)
 
 
-def finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
-    """Makes rungs 4 to 6, and preview frames of what moves, within `cap`.
+def finish(path: Path, kind: Kind, out: Path, crop: float | None, cap: int) -> list[RungFile]:
+    """Makes rungs 4 to 6, and preview frames of what moves, within `cap`, cut as `begin` had them.
 
     Again is fine: each file is replaced whole by the same one.
     """
     said = _said(path)
     most = len(UPPER) + (len(PREVIEWS) if kind.mime in animation.MIMES else 0)
-    made = _finish(path, kind, out, square, cap - provenance.cost(said, most))
+    made = _finish(path, kind, out, crop, cap - provenance.cost(said, most))
     return provenance.tell(out, made, said) if said else made
 
 
-def _finish(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
+def _finish(path: Path, kind: Kind, out: Path, crop: float | None, cap: int) -> list[RungFile]:
     with telling_what_broke():
         if kind.kind == "image":
-            made = _finish_picture(path, kind, out, square, cap, path.parent)
+            made = _finish_picture(path, kind, out, crop, cap, path.parent)
         else:
-            made = _finish_other(path, kind, out, square, cap)
+            made = _finish_other(path, kind, out, crop, cap)
     handover.drop(path.parent)
     return made
 
 
-def _finish_picture(source: Source, kind: Kind, out: Path, square: bool, cap: int, left: Path | None) -> list[RungFile]:
+def _finish_picture(
+    source: Source, kind: Kind, out: Path, crop: float | None, cap: int, left: Path | None
+) -> list[RungFile]:
     """From what begin may have `left` in a folder, or from the source. Without the one it is a cover, and needs no previews."""
     with opened(source, kind.mime, LIMITS.max_pixels) as image:
-        rungs = _rungs(image, square, UPPER)
+        rungs = _rungs(image, crop is not None, UPPER)
         budget = Budget(cap, UPPER)
         if animation.frame_count(image, LIMITS) > 1:
-            previews = animation.preview(image, square, cap // PREVIEWS_SHARE, out, LIMITS) if left else []
+            previews = animation.preview(image, crop, cap // PREVIEWS_SHARE, out, LIMITS) if left else []
             budget = Budget(cap - sum(p.bytes for p in previews), UPPER)
-            return [*animation.climb(image, rungs, square, budget, out, LIMITS)[0], *previews]
-        top = (left and handover.kept(left, rungs[-1])) or base(image, UPPER[-1], square)
+            return [*animation.climb(image, rungs, crop, budget, out, LIMITS)[0], *previews]
+        top = (left and handover.kept(left, rungs[-1])) or base(image, UPPER[-1], crop)
         return encode.climb(top, rungs, budget, out, LIMITS)
 
 
-def _finish_other(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> list[RungFile]:
+def _finish_other(path: Path, kind: Kind, out: Path, crop: float | None, cap: int) -> list[RungFile]:
     """From the poster or the drawing that begin has kept; without it, from the one that is found or made again."""
     top = handover.kept(path.parent)
     if top is None and kind.kind == "video":
         _, poster = film.read(path, kind.mime, LIMITS)
-        top = None if poster is None else base(poster, UPPER[-1], square)
+        top = None if poster is None else base(poster, UPPER[-1], crop)
     if top is None:
         music, cover = _music(path, kind)
         if cover is not None:
             with suppress(Problem), telling_what_broke():
-                return _finish_picture(*audio.cover_file(cover), out, square, cap, None)
-        top = waveform.drawn(path, _sound(kind).mime, music["duration_seconds"] or 0, square)
-    return encode.climb(top, _rungs(top, square, UPPER), Budget(cap, UPPER), out, LIMITS)
+                return _finish_picture(*audio.cover_file(cover), out, crop, cap, None)
+        top = waveform.drawn(path, _sound(kind).mime, music["duration_seconds"] or 0, crop is not None)
+    return encode.climb(top, _rungs(top, crop is not None, UPPER), Budget(cap, UPPER), out, LIMITS)
 
 
 def edit(path: Path, kind: Kind, out: Path, text: str, format: str | None) -> None:
@@ -174,7 +178,7 @@ def edit(path: Path, kind: Kind, out: Path, text: str, format: str | None) -> No
 def look(path: Path) -> tuple[list[int], int | None]:
     """The colours and the hash of a media, by a rendition of it that was made here."""
     with telling_what_broke(), opened(path, "image/webp", LIMITS.max_pixels) as image:
-        low = base(image, LOWER[-1], False)
+        low = base(image, LOWER[-1], None)
         return palette(low), phash(low)
 
 
@@ -183,29 +187,38 @@ def _rungs(image: Image.Image, square: bool, qualities: tuple[int, ...]) -> list
 
 
 def _begin_picture(source: Source, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
+    crop = _crop(source, kind) if square else None
     with opened(source, kind.mime, LIMITS.max_pixels) as image:
         width, height = upright_size(image)
         frames, motion = animation.frame_count(image, LIMITS), dict[str, Any]()
         rungs = _rungs(image, square, LOWER)
         if frames > 1:
-            low = base(image, LOWER[-1], square)
+            low = base(image, LOWER[-1], crop)
             made = encode.climb(low, rungs[:2], Budget(cap // 25, LOWER[:2]), out, LIMITS)
-            upper, motion = animation.climb(image, rungs[2:], square, Budget(cap // 2, LOWER[2:]), out, LIMITS)
+            upper, motion = animation.climb(image, rungs[2:], crop, Budget(cap // 2, LOWER[2:]), out, LIMITS)
             made += upper
         else:
-            low = _low(image, source, square, rungs[-1])
+            low = _low(image, source, crop, rungs[-1])
             made = encode.climb(low, rungs, Budget(cap // 10, LOWER), out, LIMITS)
     begun = Begun(
         kind.kind, kind.mime, width, height, frames, None, placeholder(low), made, has_picture=True, motion=motion
     )
-    return replace(begun, palette=palette(low), phash=phash(low))
+    return replace(begun, crop=crop, palette=palette(low), phash=phash(low))
 
 
-def _low(image: Image.Image, source: Source, square: bool, rung: Rung) -> Image.Image:
+def _crop(source: Source, kind: Kind) -> float:
+    """Where the square is cut out; where that has to be looked for the picture is decoded once more."""
+    if LIMITS.crop == "centre":
+        return attention.CENTRE
+    with opened(source, kind.mime, LIMITS.max_pixels) as image:
+        return attention.place(base(image, LOWER[-1], None))
+
+
+def _low(image: Image.Image, source: Source, crop: float | None, rung: Rung) -> Image.Image:
     """The picture at this rung's size; where decoding costs much, made from that at rung 6's, which is kept for later."""
     if not isinstance(source, Path) or not handover.pays(image, source.stat().st_size):
-        return base(image, LOWER[-1], square)
-    top = base(image, UPPER[-1], square)
+        return base(image, LOWER[-1], crop)
+    top = base(image, UPPER[-1], crop)
     handover.keep(top, source.parent)
     return resized(top, (rung.width, rung.height))
 
@@ -235,6 +248,7 @@ def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> B
         rungs=made,
         music=music,
         has_picture=True,
+        crop=attention.CENTRE if square else None,
     )
 
 
@@ -258,10 +272,13 @@ def _begin_video(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> B
     motion, poster = film.read(path, kind.mime, LIMITS)
     if poster is None:
         return _begin_audio(path, _sound(kind), out, square, cap)
-    low, made = _begin_still(base(poster, UPPER[-1], square), path.parent, out, square, cap)
+    crop = None
+    if square:
+        crop = attention.place(base(poster, LOWER[-1], None)) if LIMITS.crop == "attention" else attention.CENTRE
+    low, made = _begin_still(base(poster, UPPER[-1], crop), path.parent, out, square, cap)
     width, height = poster.size
     begun = Begun("video", kind.mime, width, height, placeholder=placeholder(low), rungs=made, has_picture=True)
-    return replace(begun, motion=motion, palette=palette(low), phash=phash(low))
+    return replace(begun, motion=motion, crop=crop, palette=palette(low), phash=phash(low))
 
 
 def _begin_still(

@@ -25,7 +25,7 @@ def ladder(path: Path, out: Path) -> tuple[float, float]:
     begun = tasks.begin(path, kind, path.parent, False, still_cap(length))
     answered = time.perf_counter()
     cap = animated_cap(length) if begun.frames > 1 else still_cap(length)
-    tasks.finish(path, kind, out, False, cap - sum(r.bytes for r in begun.rungs))
+    tasks.finish(path, kind, out, None, cap - sum(r.bytes for r in begun.rungs))
     return answered - began, time.perf_counter() - answered
 
 

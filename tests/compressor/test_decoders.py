@@ -53,7 +53,7 @@ class Studio:
             return begun, []
         cap = animated_cap(len(data)) if begun.frames > 1 else cap
         left = cap - sum(r.bytes for r in begun.rungs)
-        upper = self.loop.run_until_complete(self.decoders.finish(path, kind, folder, square, left))
+        upper = self.loop.run_until_complete(self.decoders.finish(path, kind, folder, begun.crop, left))
         assert sum(r.bytes for r in upper) <= left
         return begun, [self.read(folder, r) for r in [*begun.rungs, *upper]]
 

@@ -112,7 +112,7 @@ def test_a_square_is_cut_from_the_middle_and_made_again_alike(studio: Studio, tm
     path, again = tmp_path / "0", tmp_path / "again"
     again.mkdir()
     kind = kind_of(data)
-    studio.loop.run_until_complete(studio.decoders.finish(path, kind, again, True, 1_000_000))
+    studio.loop.run_until_complete(studio.decoders.finish(path, kind, again, 0.5, 1_000_000))
     assert all((again / f"{q}.webp").read_bytes() == (tmp_path / f"{q}.webp").read_bytes() for q in (4, 5, 6))
 
 

@@ -38,7 +38,7 @@ def ladder(data: bytes, folder: Path, *, forget: bool) -> dict[str, bytes]:
     tasks.begin(path, kind, folder, False, still_cap(len(data)))
     if forget:
         handover.drop(folder)
-    tasks.finish(path, kind, out, False, still_cap(len(data)))
+    tasks.finish(path, kind, out, None, still_cap(len(data)))
     return {p.name: p.read_bytes() for where in (folder, out) for p in where.iterdir() if p.is_file() and p != path}
 
 
@@ -59,7 +59,7 @@ def test_the_top_is_kept_until_the_ladder_is_done(tmp_path: Path) -> None:
     tasks.begin(tmp_path / "0", kind, tmp_path, False, 100_000)
     assert (found := handover.kept(tmp_path, Rung(6, 1080, 810))) is not None
     assert found.size == (1080, 810)
-    tasks.finish(tmp_path / "0", kind, tmp_path, False, 100_000)
+    tasks.finish(tmp_path / "0", kind, tmp_path, None, 100_000)
     assert handover.kept(tmp_path, TOP) is None
 
 

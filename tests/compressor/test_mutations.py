@@ -110,7 +110,9 @@ class Run:
         try:
             begun = await self._decoders.begin(folder / "0", kind, folder, bool(number % 2), still_cap(len(data)))
             if begun.has_picture:
-                await self._decoders.finish(folder / "0", kind, folder, bool(number % 2), animated_cap(len(data)))
+                await self._decoders.finish(
+                    folder / "0", kind, folder, 0.5 if number % 2 else None, animated_cap(len(data))
+                )
             self.outcomes["taken"] += 1
         except (CorruptImage, DecodeFailed, TooManyPixels) as e:
             self.outcomes[e.detail if isinstance(e, DecodeFailed) else type(e).__name__] += 1

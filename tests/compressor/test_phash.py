@@ -16,9 +16,9 @@ from tests.client import photo
 SAME, OTHER = 7, 16  # bits: what is found unless more is asked for, and what no two of these pictures come close to
 
 
-def hashed(data: bytes | Image.Image, square: bool = False) -> int:
+def hashed(data: bytes | Image.Image) -> int:
     encoded = data if isinstance(data, bytes) else pictures.saved(data, "PNG")
-    found = phash(base(Image.open(io.BytesIO(encoded)), 3, square))
+    found = phash(base(Image.open(io.BytesIO(encoded)), 3, None))
     assert found is not None
     return found
 

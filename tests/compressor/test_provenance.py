@@ -198,7 +198,9 @@ async def test_renditions_say_what_they_were_made_from_where_the_operator_wants_
                 image.load()
                 assert f"<stRef:documentID>urn:sha256:{sha256(data)}</stRef:documentID>" in image.info["xmp"].decode()
                 assert (image.width, image.height) == (rung["width"], rung["height"])
-                assert getattr(image, "n_frames", 1) == (4 if data.startswith(b"GIF") and 2 < rung["quality"] < 7 else 1)
+                assert getattr(image, "n_frames", 1) == (
+                    4 if data.startswith(b"GIF") and 2 < rung["quality"] < 7 else 1
+                )
         assert (await house.standing())[:2] == (found.total_bytes, 0)
 
 

@@ -57,6 +57,6 @@ def test_a_square_of_a_webp_is_cut_from_the_middle(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(webp, "library", lambda: None)
     image = Image.new("RGB", (1800, 600), pictures.BLUE)
     image.paste(pictures.RED, (600, 0, 1200, 600))
-    made = base(opened(io.BytesIO(pictures.saved(image, "WEBP", quality=95)), "image/webp", 10**7), 3, square=True)
+    made = base(opened(io.BytesIO(pictures.saved(image, "WEBP", quality=95)), "image/webp", 10**7), 3, 0.5)
     assert made.size == (160, 160)
     assert rms(made, Image.new("RGB", made.size, pictures.RED)) < 12
