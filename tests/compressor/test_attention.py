@@ -102,7 +102,7 @@ def test_what_moves_is_cut_where_its_first_frame_is(studio: Studio, tmp_path: Pa
     begun, rungs = studio.climb(data, tmp_path, square=True)
     assert begun.crop is not None
     at = int(begun.crop * 240)
-    for rung in rungs[2:]:
+    for rung in rungs[2:6]:
         for n, frame in enumerate(frames):
             rung.seek(n)
             assert unlike(rung, frame.crop((at, 0, at + 240, 240))) < 12
