@@ -31,6 +31,7 @@ COPY chipmunk chipmunk
 COPY compressor compressor
 COPY migrations migrations
 COPY nginx nginx
+COPY plugins plugins
 RUN chmod -R a+rX /srv && python -m compileall -q /srv
 USER 10001:10001
 CMD ["python", "-m", "compressor"]

@@ -29,6 +29,7 @@ from chipmunk.setting_types import (
     OperatorKey,
     Origins,
     Pinned,
+    PluginOptions,
     Printable,
     Qualities,
     Reachable,
@@ -145,6 +146,11 @@ class Settings(BaseModel):
     mail_per_app: int = Field(1000, ge=1, le=1_000_000, description="Mails of an app in any 24 hours.")
     mail_per_sender: int = Field(50, ge=1, le=1_000_000, description="Mails of a user in any 24 hours.")
     mail_per_recipient: int = Field(10, ge=1, le=1_000_000, description="Mails of an app to one mailbox in 24 hours.")
+
+    plugins: Words = Field((), description="Plug-ins that are switched on, by name, in the order they are asked.")
+    plugin_options: PluginOptions = Field("", repr=False, description="Their options, as JSON.")
+    plugin_seconds: int = Field(30, ge=1, le=240, description="Time that an answer of a plug-in may take.")
+    plugin_memory_bytes: int = Field(512 * MIB, ge=64 * MIB, description="Memory of a plug-in's process.")
 
     @model_validator(mode="after")
     def _whole_mail(self) -> Self:

@@ -19,8 +19,10 @@ from chipmunk.ids import new_id
 
 LADDER, PURGE_MEDIA, PURGE_USER, PURGE_APP = "ladder", "purge_media", "purge_user", "purge_app"
 COPY, MOVE, SCRUB, FETCH, COLLECT = "copy", "move", "scrub", "fetch", "collect"
-IMAGES, WALK, TAKE, MAIL = "images", "walk", "take", "mail"
-KINDS = (LADDER, PURGE_MEDIA, PURGE_USER, PURGE_APP, COPY, MOVE, SCRUB, FETCH, COLLECT, IMAGES, WALK, TAKE, MAIL)
+IMAGES, WALK, TAKE, MAIL, AFTER_INGEST = "images", "walk", "take", "mail", "after_ingest"
+KINDS = (
+    LADDER, PURGE_MEDIA, PURGE_USER, PURGE_APP, COPY, MOVE, SCRUB, FETCH, COLLECT, IMAGES, WALK, TAKE, MAIL, AFTER_INGEST
+)  # fmt: skip
 CANCELLABLE = frozenset({LADDER, MOVE, SCRUB, FETCH, IMAGES})
 COLUMNS = (
     "id, kind, state, app_id, media_id, user_id, attempts, reason, payload, progress, created_at, started_at, finished_at,"

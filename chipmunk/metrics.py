@@ -129,6 +129,10 @@ MAILS = Metric("counter", "chipmunk_mails_total", "Mails that share media, by wh
 BROWSER_RESULTS = Metric(
     "counter", "chipmunk_browser_results_total", "Colours that browsers say images have, by outcome.", "outcome"
 )
+PLUGIN_CALLS = Metric(
+    "counter", "chipmunk_plugin_calls_total", "Questions to plug-ins, by outcome.", "plugin", "hook", "outcome"
+)
+PLUGIN_SECONDS = Metric("histogram", "chipmunk_plugin_seconds", "Time of such a question.", "plugin", "hook")
 SWEPT = Metric("counter", "chipmunk_swept_total", "What sweeps took away, by kind.", "kind")
 SWEEPS_REFUSED = Metric(
     "counter", "chipmunk_sweeps_refused_total", "Sweeps that found too much orphaned and took nothing."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from ipaddress import ip_network
@@ -62,6 +63,20 @@ def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _plugin_options(value: str) -> str:
+    try:
+        found = json.loads(value or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+        raise ValueError('must be JSON: {"name of a plug-in": {"option": value}}')
+    for name, options in found.items():
+        flows = options.get("flows", [])
+        if not isinstance(flows, list) or not all(isinstance(f, str) for f in flows):
+            raise ValueError(f"{name}: flows is a list of names")
+    return value
+
+
 def _web(value: str) -> str:
     if value and urlsplit(value).scheme not in ("http", "https"):
         raise ValueError("must start with http:// or https://")
@@ -117,6 +132,7 @@ def _printable(value: str) -> str:
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Folder = Annotated[str, Field(pattern="^/[^/.]")]
 Folders = Annotated[tuple[Folder, ...], BeforeValidator(_words)]
+PluginOptions = Annotated[str, AfterValidator(_plugin_options)]
 Six = Annotated[tuple[int, int, int, int, int, int], BeforeValidator(_words)]
 ApiKey = Annotated[str, _key("cmk_")]
 OperatorKey = Annotated[str, _key("cmo_")]

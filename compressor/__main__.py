@@ -9,13 +9,14 @@ from chipmunk import config, logs, metrics, traces
 from chipmunk.errors import SettingsError
 from chipmunk.serving import serve
 from compressor.niceness import UPLOADS, step_back
+from compressor.plugged.switched import checked
 
 
 def main() -> None:
     os.umask(0o077)
     step_back(UPLOADS)
     try:
-        settings = config.load()
+        settings = checked(config.load())
     except SettingsError as e:
         sys.exit(str(e))
     metrics.setup(settings)

@@ -23,6 +23,7 @@ from chipmunk.audit import Actor
 from chipmunk.db import Connection
 from chipmunk.errors import EmptyFile, TooLarge, Unavailable, UnknownFlow
 from chipmunk.flows import Flow
+from chipmunk.hooks import Arrival
 from chipmunk.idempotency import Answer
 from chipmunk.operations import answers
 from chipmunk.storage.local import sync_file
@@ -112,6 +113,8 @@ async def _ingested(parts: Parts, upload: Upload, synced: Future[None] | None) -
     async with holding(parts, place, upload.key, fingerprint) as hold:
         if hold.answer is not None:
             return Stored(hold.answer, replayed=True)
+        if parts.plugged:
+            await _permitted(parts, upload, kind, sha256)
         begun = await _begin(parts, upload, kind)
         if begun.frames > 1:
             size = upload.length + ladder.animated_cap(upload.length)
@@ -140,6 +143,17 @@ def _fingerprint(upload: Upload, sha256: bytes) -> bytes:
     """What makes an upload under an Idempotency-Key the same: its bytes, its name and its flows."""
     said = "\0".join([upload.filename or "", *(f.id for f in upload.flows)])
     return hashlib.sha256(sha256 + said.encode()).digest()
+
+
+async def _permitted(parts: Parts, upload: Upload, kind: sniff.Kind, sha256: bytes) -> None:
+    """Asks the plug-ins that have a say before anything is made of the file."""
+    arrival = Arrival(kind.kind, kind.mime, upload.length, sha256.hex(), upload.filename, _names(upload))
+    with disk(), traces.span("plug-ins"):
+        await parts.plugged.before_ingest(arrival, upload.original)
+
+
+def _names(upload: Upload) -> tuple[str, ...]:
+    return tuple(flow.id for flow in upload.flows)
 
 
 async def _begin(parts: Parts, upload: Upload, kind: sniff.Kind) -> Begun:
@@ -195,6 +209,8 @@ async def _commit(parts: Parts, upload: Upload, hold: Hold, new: storing.New, cl
             answer = answers.media(stored, parts.links)
             if elsewhere and await _placed(parts, connection, new) and not climbing:
                 await jobs.enqueue(connection, jobs.COPY, app=new.app_id, user=new.owner_id, media=new.id)
+            if parts.plugged:
+                await parts.plugged.enqueue(connection, new, _names(upload))
             if upload.also is not None:
                 await upload.also(connection)
             if upload.key is not None:

@@ -13,12 +13,13 @@ from uuid import UUID
 import structlog
 from aiosmtplib import SMTP, errors
 
-from chipmunk import mail, metrics, recipients, shares
+from chipmunk import mail, media, metrics, recipients, shares
 from chipmunk.config import Settings
 from chipmunk.db import GONE, Connection
 from chipmunk.errors import NotFound, Unavailable, Unprocessable
+from chipmunk.hooks import Mailing
 from chipmunk.jobs import Job
-from chipmunk.mail import Frame
+from chipmunk.mail import Frame, Mail
 from chipmunk.shares import Share
 from chipmunk.vault import CannotOpen
 from compressor.parts import Parts
@@ -48,7 +49,7 @@ async def send(parts: Parts, job: Job) -> None:
         elif share.token is None:
             raise NotFound("Its link was revoked or has expired before the mail was sent.")
         else:
-            await _deliver(parts, connection, share)
+            await _deliver(parts, connection, share, job)
 
 
 @asynccontextmanager
@@ -75,7 +76,7 @@ async def _close(connection: Connection, share: Share, outcome: str) -> None:
     metrics.MAILS.labels(outcome).inc()
 
 
-async def _deliver(parts: Parts, connection: Connection, share: Share) -> None:
+async def _deliver(parts: Parts, connection: Connection, share: Share, job: Job) -> None:
     settings = parts.settings
     if not settings.smtp_url:
         raise Unavailable("No mail server is set any more.")
@@ -83,6 +84,8 @@ async def _deliver(parts: Parts, connection: Connection, share: Share) -> None:
         wanted = share.mail(parts.stores.vault)
     except CannotOpen:
         raise Unavailable("The settings lack the master key of this mail.") from None
+    if parts.plugged:
+        await _permitted(parts, connection, wanted, job)
     frame = _frame(parts, share)
     data = mail.composed(wanted, frame).as_bytes()
     try:
@@ -96,6 +99,17 @@ async def _deliver(parts: Parts, connection: Connection, share: Share) -> None:
     except (errors.SMTPException, *GONE) as e:
         log.warning("the mail server is not to be had", share=share.id.hex, error=type(e).__name__)
         raise Unavailable("The mail server cannot be reached, or broke off.") from None
+
+
+async def _permitted(parts: Parts, connection: Connection, wanted: Mail, job: Job) -> None:
+    """Asks the plug-ins that have a say in what is shared."""
+    found = None if job.media_id is None else await media.find(connection, job.media_id)
+    if found is not None:
+        await parts.plugged.before_share(
+            Mailing(
+                found.id.hex, found.kind, found.mime, tuple(found.flows), wanted.address, wanted.subject, wanted.body
+            )
+        )
 
 
 def _refused(share: Share, answer: errors.SMTPResponseException) -> NoReturn:

@@ -25,6 +25,7 @@ from chipmunk.stores import opened as opened_stores
 from compressor.decoders import Decoders
 from compressor.inbox import Inbox
 from compressor.part_files import PartFiles
+from compressor.plugged.switched import Plugged
 from compressor.prechecks import Prechecks
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Parts:
     links: Seal
     redis: Any
     stores: Stores
+    plugged: Plugged
     settled: Settled = field(default_factory=Settled)
     prechecks: Prechecks = field(default_factory=Prechecks)
     making: dict[tuple[UUID, int, str], asyncio.Task[bytes]] = field(
@@ -106,12 +108,14 @@ async def assembled(settings: Settings, *, plain: bool = False) -> AsyncIterator
             opened(settings, most=CONNECTIONS, plain=plain) as database,
             Decoders(settings) as decoders,
             opened_stores(settings, database, settings.store_dir) as stores,
+            Plugged(settings) as plugged,
         ):
             yield Parts(
                 settings=settings,
                 database=database,
                 store=stores.local,
                 stores=stores,
+                plugged=plugged,
                 inbox=Inbox(settings.store_dir, settings.spool_dir),
                 decoders=decoders,
                 authenticator=Authenticator(settings, Seal(settings.secret_keys, "session"), verifier(settings)),

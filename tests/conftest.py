@@ -14,9 +14,9 @@ import pytest
 
 from chipmunk.migrate import apply
 from tests.harness import Solo, System, scratch, until
-from tests.servers.fixtures import ipfs, kubo, rgw, tus_clients
+from tests.servers.fixtures import clamd, ipfs, kubo, rgw, tus_clients
 
-__all__ = ["ipfs", "kubo", "rgw", "tus_clients"]
+__all__ = ["clamd", "ipfs", "kubo", "rgw", "tus_clients"]
 
 NUMBERS = count(1)
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from chipmunk import credentials, rates, shares
 from chipmunk import errors as e
 from chipmunk.bodies import FORM, JSON
+from chipmunk.hooks import PluginUnavailable, RefusedByPlugin
 from chipmunk.openings import WrongPassword
 from chipmunk.operations import apps as a
 from chipmunk.operations import editing as d
@@ -89,7 +90,7 @@ PAGE = ("cursor", "limit")
 TO = ("user", "flow", "filename")
 UPLOAD: tuple[type[e.Problem], ...] = (
     e.LengthRequired, e.QuotaExceeded, e.EmptyFile, e.CorruptImage, e.TooManyPixels, e.DecodeFailed, e.UnknownFlow,
-    e.UnknownUser, e.Mismatch, e.UploadRunning, e.KeyReused, e.Busy, e.DiskFull,
+    e.UnknownUser, e.Mismatch, e.UploadRunning, e.KeyReused, e.Busy, e.DiskFull, RefusedByPlugin, PluginUnavailable,
 )  # fmt: skip
 APP, SELF, SEEN, OWN, ADMIN = "app", "app, self", "app, owner, members of its flows", "app, owner", "app, flow admins"
 OPERATOR, STARTER = "operator", "operator, app, whose media it is about or who started it"
@@ -126,7 +127,7 @@ MEDIA = (
 RESUMABLE: tuple[type[e.Problem], ...] = (e.Locked, e.OtherVersion)
 INGESTED: tuple[type[e.Problem], ...] = (
     e.TooLarge, e.Unsupported, e.Unprocessable, e.QuotaExceeded, e.EmptyFile, e.CorruptImage, e.TooManyPixels,
-    e.DecodeFailed, e.UnknownFlow, e.Busy, e.DiskFull,
+    e.DecodeFailed, e.UnknownFlow, e.Busy, e.DiskFull, RefusedByPlugin, PluginUnavailable,
 )  # fmt: skip
 BYTES = (("application/offset+octet-stream", None), ("application/partial-upload", None))
 OWN_UPLOADS = "app, the upload's user"

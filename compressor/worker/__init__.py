@@ -31,6 +31,8 @@ from chipmunk.jobs import Job
 from compressor import climb, collecting, delivering, fetching, importing, mailing, moving, purge, scrub, sweep
 from compressor.niceness import LADDERS, step_back
 from compressor.parts import Parts, assembled
+from compressor.plugged import after
+from compressor.plugged.switched import checked
 
 LOOK_EVERY = timedelta(seconds=2)  # how soon a job is noticed that no notification told of
 LOST_AFTER = timedelta(seconds=8)  # how long a worker may be silent before its job is another's
@@ -62,6 +64,7 @@ AFAR: dict[str, Work] = {
     jobs.WALK: importing.walk,
     jobs.TAKE: importing.take,
     jobs.MAIL: mailing.send,
+    jobs.AFTER_INGEST: after.after_ingest,
 }
 AFAR_AT_ONCE = 8
 OF_IMAGES = (jobs.FETCH, jobs.COLLECT, jobs.TAKE)
@@ -268,7 +271,7 @@ def main() -> None:
     os.umask(0o077)
     step_back(LADDERS)
     try:
-        settings = config.load()
+        settings = checked(config.load())
     except SettingsError as e:
         sys.exit(str(e))
     metrics.setup(settings)

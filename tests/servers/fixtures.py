@@ -9,6 +9,7 @@ import pytest
 
 from tests.harness import scratch
 from tests.servers import ceph, npm, tus_js
+from tests.servers import clamd as virus_scanner
 from tests.servers import ipfs as ipfs_nodes
 
 
@@ -19,6 +20,15 @@ def rgw() -> Iterator[ceph.Rgw]:
         pytest.skip(f"{', '.join(missing)} not installed: apt-get install radosgw ceph-mon ceph-osd ceph-common")
     with scratch() as folder, ceph.Rgw(folder) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="session")
+def clamd() -> Iterator[virus_scanner.Clamd]:
+    """A virus scanner that knows EICAR's test file."""
+    if virus_scanner.missing() and os.environ.get("CI") != "true":
+        pytest.skip("clamd is not installed: apt-get install clamav-daemon")
+    with scratch() as folder, virus_scanner.Clamd(folder) as scanner:
+        yield scanner
 
 
 @pytest.fixture(scope="session")
