@@ -8,12 +8,13 @@ this module by a test.
 from __future__ import annotations
 
 import io
+import os
 import re
 import socket
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO, ClassVar, get_type_hints
+from typing import Any, BinaryIO, ClassVar, cast, get_type_hints
 
 from chipmunk.errors import Unavailable, Unprocessable
 
@@ -21,6 +22,7 @@ GROUP = "chipmunk.plugins"
 KINDS = frozenset({"image", "audio", "video", "file"})
 LONGEST_REASON = 300
 MOST_TAGS, LONGEST_TAG = 32, 64
+MODES = {"file": "rb", "out": "wb"}  # of the fields that are files
 NOT_OPEN = io.BytesIO()  # what the service has in the place of a file: it opens one for each question
 UNPRINTABLE = re.compile(r"[^\w\s!-~–—…]")
 
@@ -77,6 +79,22 @@ class Mailing:
 
 
 @dataclass(frozen=True, slots=True)
+class Rendering:
+    """render: a picture, or a cover, of which rungs 4 to 6 are about to be made; rung 6 is `width` by `height` pixels.
+
+    An overlay is written into `out`: a PNG of that size, of at most 1 MiB.
+    """
+
+    media: str
+    kind: str
+    mime: str
+    width: int
+    height: int
+    flows: tuple[str, ...]
+    out: BinaryIO = NOT_OPEN
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """It shall not be: before_ingest, before_share. `reason` is a sentence for whoever sent it, at most 300 characters."""
 
@@ -103,8 +121,13 @@ class Tagged:
         object.__setattr__(self, "tags", tuple(unicodedata.normalize("NFC", tag).strip() for tag in self.tags))
 
 
-Handed = Arrival | Ingested | Mailing
-Answer = Refused | Tagged | None
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """render: what was written into `out` is laid over these rungs."""
+
+
+Handed = Arrival | Ingested | Mailing | Rendering
+Answer = Refused | Tagged | Overlay | None
 
 
 class BadAnswer(ValueError):
@@ -116,13 +139,14 @@ class Hook:
     """`handed`: the class that is handed over; `answers`: what it may be answered beside None."""
 
     handed: type[Handed]
-    answers: tuple[type[Refused] | type[Tagged], ...]
+    answers: tuple[type[Refused] | type[Tagged] | type[Overlay], ...]
 
 
-BEFORE_INGEST, AFTER_INGEST, BEFORE_SHARE = "before_ingest", "after_ingest", "before_share"
+BEFORE_INGEST, AFTER_INGEST, RENDER, BEFORE_SHARE = "before_ingest", "after_ingest", "render", "before_share"
 HOOKS = {
     BEFORE_INGEST: Hook(Arrival, (Refused,)),
     AFTER_INGEST: Hook(Ingested, (Tagged,)),
+    RENDER: Hook(Rendering, (Overlay,)),
     BEFORE_SHARE: Hook(Mailing, (Refused,)),
 }
 
@@ -132,7 +156,7 @@ class Plugin:
 
     `kinds` of media it is asked about; `connects` names the option that holds an address, `unix:/path` or `host:port`:
     for each question the service opens a connection there and hands it over as `self.connection`. `options` are the
-    plug-in's own of `CHIPMUNK_PLUGIN_OPTIONS`.
+    plug-in's own of `CHIPMUNK_PLUGIN_OPTIONS`; one whose name ends in `_file` is a path that it may read.
     """
 
     kinds: ClassVar[frozenset[str]] = KINDS
@@ -150,15 +174,16 @@ def taken(plugin: type[Plugin]) -> tuple[str, ...]:
 
 def sent(handed: Handed) -> dict[str, Any]:
     """What is handed over as JSON; its file goes beside that."""
-    return {name: getattr(handed, name) for name in get_type_hints(type(handed)) if name != "file"}
+    return {name: getattr(handed, name) for name in get_type_hints(type(handed)) if name not in MODES}
 
 
-def received(hook: str, fields: Mapping[str, Any], file: int | None) -> Handed:
-    """What `sent` sent; the file from its descriptor, which it owns from now on."""
-    given = {**fields, "flows": tuple(fields["flows"])}
-    if file is not None:
-        given["file"] = io.BufferedReader(io.FileIO(file, "rb"))
-    return HOOKS[hook].handed(**given)
+def received(hook: str, fields: Mapping[str, Any], descriptors: list[int]) -> tuple[Handed, BinaryIO | None]:
+    """What `sent` sent, with its file opened from the first descriptor, which it owns; and that file."""
+    given, file = {**fields, "flows": tuple(fields["flows"])}, None
+    for name, mode in MODES.items():
+        if name in get_type_hints(HOOKS[hook].handed):
+            file = given[name] = os.fdopen(descriptors.pop(0), mode)
+    return HOOKS[hook].handed(**given), cast(BinaryIO | None, file)
 
 
 def told(hook: str, answer: object) -> dict[str, Any] | None:

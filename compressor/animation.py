@@ -15,6 +15,7 @@ from chipmunk.renditions import PREVIEWS
 from compressor.encode import within, write
 from compressor.ladder import Budget, Rung, RungFile
 from compressor.limits import Limits
+from compressor.overlay import Layer, bare
 from compressor.pictures import base
 from compressor.scaling import resized
 
@@ -50,21 +51,23 @@ def frame_count(image: Image.Image, limits: Limits) -> int:
     return count
 
 
-def moving(image: Image.Image, rungs: list[Rung], crop: float | None, limits: Limits) -> Iterator[Moving]:
+def moving(
+    image: Image.Image, rungs: list[Rung], crop: float | None, limits: Limits, lay: Layer = bare
+) -> Iterator[Moving]:
     """The frames at each rung's size: all of them, or evenly thinned to the bounds.
 
     The file is read once where all rungs fit in memory together, and else for each rung, to hold only its frames.
     """
     count, together = int(getattr(image, "n_frames", 1)), sum(r.width * r.height for r in rungs)
     if count <= limits.max_frames and count * together <= RUNG_PIXELS:
-        yield from _read(image, rungs, crop, 1)
+        yield from _read(image, rungs, crop, 1, lay)
         return
     for rung in rungs:
         most = max(1, min(limits.max_frames, RUNG_PIXELS // (rung.width * rung.height)))
-        yield from _read(image, [rung], crop, -(-count // most))
+        yield from _read(image, [rung], crop, -(-count // most), lay)
 
 
-def _read(image: Image.Image, rungs: list[Rung], crop: float | None, step: int) -> list[Moving]:
+def _read(image: Image.Image, rungs: list[Rung], crop: float | None, step: int, lay: Layer) -> list[Moving]:
     """Every `step`-th frame at each rung's size, made from that at the rung above."""
     image.seek(0)
     frames: dict[int, list[Image.Image]] = {rung.quality: [] for rung in rungs}
@@ -74,7 +77,7 @@ def _read(image: Image.Image, rungs: list[Rung], crop: float | None, step: int) 
         durations.append(_milliseconds(frame))
         if number % step:
             continue
-        above = base(frame, rungs[-1].quality, crop)
+        above = lay(base(frame, rungs[-1].quality, crop))
         above = above.copy() if above is frame else above
         for rung in reversed(rungs):
             above = resized(above, (rung.width, rung.height))
@@ -90,12 +93,18 @@ def _milliseconds(frame: Image.Image) -> int:
 
 
 def climb(
-    image: Image.Image, rungs: list[Rung], crop: float | None, budget: Budget, out: Path, limits: Limits
+    image: Image.Image,
+    rungs: list[Rung],
+    crop: float | None,
+    budget: Budget,
+    out: Path,
+    limits: Limits,
+    lay: Layer = bare,
 ) -> tuple[list[RungFile], dict[str, Any]]:
     """Makes moving rungs; with them what moves: frames, seconds, and how often all repeat."""
     made: list[RungFile] = []
     motion: dict[str, Any] = {}
-    for rung, frames in zip(rungs, moving(image, rungs, crop, limits), strict=True):
+    for rung, frames in zip(rungs, moving(image, rungs, crop, limits, lay), strict=True):
         motion = {
             "frames": getattr(image, "n_frames", 1),
             "duration_seconds": round(sum(frames.durations) / 1000, 3),
@@ -108,7 +117,9 @@ def climb(
     return made, motion
 
 
-def preview(image: Image.Image, crop: float | None, cap: int, out: Path, limits: Limits) -> list[RungFile]:
+def preview(
+    image: Image.Image, crop: float | None, cap: int, out: Path, limits: Limits, lay: Layer = bare
+) -> list[RungFile]:
     """Ten frames, evenly spread, or all where there are fewer; as large as rung 4, and together at most `cap` bytes."""
     count = int(getattr(image, "n_frames", 1))
     shown = min(count, len(PREVIEWS))
@@ -121,7 +132,7 @@ def preview(image: Image.Image, crop: float | None, cap: int, out: Path, limits:
             frame.load()  # the next one may be drawn over it
             continue
         began = monotonic()
-        small = base(frame, PREVIEWED, crop)
+        small = lay(base(frame, PREVIEWED, crop))
         data = within(small, cap // (shown - len(made)), quality, effort)
         cap -= len(data)
         made.append(write(data, Rung(chosen[number], *small.size), out, monotonic() - began))

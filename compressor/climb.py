@@ -56,7 +56,8 @@ async def _make(parts: Parts, found: Media, original: Path, out: Path, cap: int)
     try:
         with disk():
             kind = await asyncio.to_thread(_sniffed, original)
-            made = await parts.decoders.finish(original, kind, out, found.crop, cap)
+            overlays = await parts.plugged.render(found, out)
+            made = await parts.decoders.finish(original, kind, out, found.crop, cap, overlays)
     except DiskFailed as e:
         if isinstance(e.__cause__, FileNotFoundError):
             raise CorruptImage("The original is gone.") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as TaskTimeout
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +20,10 @@ from chipmunk import metrics, renditions, traces
 from chipmunk.config import Settings
 from chipmunk.errors import DecodeFailed
 from compressor import tasks
+from compressor.begun import Begun
 from compressor.ladder import RungFile
 from compressor.limits import Limits
 from compressor.sniff import Kind
-from compressor.tasks import Begun
 
 LOOK_SECONDS = 0.5  # how often the pool looks for processes that died or take too long; answers come at once
 P = ParamSpec("P")
@@ -82,13 +82,16 @@ class Decoders:
         _count(begun.rungs)
         return begun
 
-    async def finish(self, path: Path, kind: Kind, out: Path, crop: float | None, cap: int) -> list[RungFile]:
-        """Writes rungs 4 to 6 into `out`, and preview frames of what moves, together at most `cap` bytes.
+    async def finish(
+        self, path: Path, kind: Kind, out: Path, crop: float | None, cap: int, overlays: Sequence[Path] = ()
+    ) -> list[RungFile]:
+        """Writes rungs 4 to 6 into `out`, and preview frames of what moves, with the overlays (PNG) on them, together at most
+        `cap` bytes.
 
         Raises as `begin` does.
         """
         with _timed("rest", kind):
-            made = await self._run(tasks.finish, path, kind, out, crop, cap)
+            made = await self._run(tasks.finish, path, kind, out, crop, cap, tuple(overlays))
         _count(made)
         return made
 

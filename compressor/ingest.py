@@ -28,10 +28,10 @@ from chipmunk.idempotency import Answer
 from chipmunk.operations import answers
 from chipmunk.storage.local import sync_file
 from compressor import filenames, ladder, sniff
+from compressor.begun import Begun
 from compressor.holding import Hold, Place, holding
 from compressor.inbox import ORIGINAL, disk
 from compressor.parts import Parts
-from compressor.tasks import Begun
 
 LARGE_BYTES = 1024 * 1024
 

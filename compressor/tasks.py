@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from PIL import Image
 from chipmunk import edits
 from chipmunk.errors import BadEdits, CorruptImage, Problem
 from chipmunk.renditions import PREVIEWS
-from compressor import animation, attention, audio, encode, film, handover, provenance, waveform
+from compressor import animation, attention, audio, encode, film, handover, overlay, provenance, waveform
+from compressor.begun import Begun
 from compressor.ladder import RUNGS, Budget, Rung, RungFile, plan
 from compressor.limits import Limits, confine
+from compressor.overlay import Layer
 from compressor.palette import palette
 from compressor.phash import phash
 from compressor.pictures import Source, base, opened, telling_what_broke, upright_size, whole
@@ -31,28 +33,6 @@ LOSSLESS = frozenset({"image/png", "image/gif", "image/bmp", "image/tiff", "imag
 PREVIEWS_SHARE = 6  # of what an animation's ladder may still take: a sixth
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """What a file turned out to be. `frames` above 1: it moves. Without a picture there are no rungs, now or later. `crop`:
-    where a square was cut out of it."""
-
-    kind: str
-    mime: str
-    width: int | None = None
-    height: int | None = None
-    frames: int = 1
-    duration_seconds: float | None = None
-    placeholder: bytes | None = None
-    rungs: list[RungFile] = field(default_factory=list)
-    music: dict[str, Any] = field(default_factory=dict)
-    has_picture: bool = False
-    provenance: dict[str, Any] | None = None
-    crop: float | None = None
-    palette: list[int] | None = None
-    phash: int | None = None
-    motion: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare(limits: Limits) -> None:
@@ -107,43 +87,46 @@ def _begin(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
         return _begin_picture(path, kind, out, square, cap)
 
 
-def finish(path: Path, kind: Kind, out: Path, crop: float | None, cap: int) -> list[RungFile]:
+def finish(
+    path: Path, kind: Kind, out: Path, crop: float | None, cap: int, overlays: tuple[Path, ...] = ()
+) -> list[RungFile]:
     """Makes rungs 4 to 6, and preview frames of what moves, within `cap`, cut as `begin` had them.
 
     Again is fine: each file is replaced whole by the same one.
     """
     said = _said(path)
     most = len(UPPER) + (len(PREVIEWS) if kind.mime in animation.MIMES else 0)
-    made = _finish(path, kind, out, crop, cap - provenance.cost(said, most))
+    lay = overlay.layer([overlay.read(one, LIMITS.max_pixels) for one in overlays])
+    made = _finish(path, kind, out, crop, cap - provenance.cost(said, most), lay)
     return provenance.tell(out, made, said) if said else made
 
 
-def _finish(path: Path, kind: Kind, out: Path, crop: float | None, cap: int) -> list[RungFile]:
+def _finish(path: Path, kind: Kind, out: Path, crop: float | None, cap: int, lay: Layer) -> list[RungFile]:
     with telling_what_broke():
         if kind.kind == "image":
-            made = _finish_picture(path, kind, out, crop, cap, path.parent)
+            made = _finish_picture(path, kind, out, crop, cap, path.parent, lay)
         else:
-            made = _finish_other(path, kind, out, crop, cap)
+            made = _finish_other(path, kind, out, crop, cap, lay)
     handover.drop(path.parent)
     return made
 
 
 def _finish_picture(
-    source: Source, kind: Kind, out: Path, crop: float | None, cap: int, left: Path | None
+    source: Source, kind: Kind, out: Path, crop: float | None, cap: int, left: Path | None, lay: Layer
 ) -> list[RungFile]:
     """From what begin may have `left` in a folder, or from the source. Without the one it is a cover, and needs no previews."""
     with opened(source, kind.mime, LIMITS.max_pixels) as image:
         rungs = _rungs(image, crop is not None, UPPER)
         budget = Budget(cap, UPPER)
         if animation.frame_count(image, LIMITS) > 1:
-            previews = animation.preview(image, crop, cap // PREVIEWS_SHARE, out, LIMITS) if left else []
+            previews = animation.preview(image, crop, cap // PREVIEWS_SHARE, out, LIMITS, lay) if left else []
             budget = Budget(cap - sum(p.bytes for p in previews), UPPER)
-            return [*animation.climb(image, rungs, crop, budget, out, LIMITS)[0], *previews]
+            return [*animation.climb(image, rungs, crop, budget, out, LIMITS, lay)[0], *previews]
         top = (left and handover.kept(left, rungs[-1])) or base(image, UPPER[-1], crop)
-        return encode.climb(top, rungs, budget, out, LIMITS)
+        return encode.climb(lay(top), rungs, budget, out, LIMITS)
 
 
-def _finish_other(path: Path, kind: Kind, out: Path, crop: float | None, cap: int) -> list[RungFile]:
+def _finish_other(path: Path, kind: Kind, out: Path, crop: float | None, cap: int, lay: Layer) -> list[RungFile]:
     """From the poster or the drawing that begin has kept; without it, from the one that is found or made again."""
     top = handover.kept(path.parent)
     if top is None and kind.kind == "video":
@@ -153,9 +136,9 @@ def _finish_other(path: Path, kind: Kind, out: Path, crop: float | None, cap: in
         music, cover = _music(path, kind)
         if cover is not None:
             with suppress(Problem), telling_what_broke():
-                return _finish_picture(*audio.cover_file(cover), out, crop, cap, None)
+                return _finish_picture(*audio.cover_file(cover), out, crop, cap, None, lay)
         top = waveform.drawn(path, _sound(kind).mime, music["duration_seconds"] or 0, crop is not None)
-    return encode.climb(top, _rungs(top, crop is not None, UPPER), Budget(cap, UPPER), out, LIMITS)
+    return encode.climb(lay(top), _rungs(top, crop is not None, UPPER), Budget(cap, UPPER), out, LIMITS)
 
 
 def edit(path: Path, kind: Kind, out: Path, text: str, format: str | None) -> None:

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from chipmunk import hooks
@@ -37,7 +38,8 @@ def main() -> None:
 
 def _started(told: dict[str, Any]) -> tuple[Plugin, dict[str, Any]]:
     module, _, name = told["entry"].partition(":")
-    stand = fences.enclose(told["memory_bytes"], told["cpu_seconds"], fences.code_of(module))
+    given = [Path(str(value)) for name, value in told["options"].items() if name.endswith("_file")]
+    stand = fences.enclose(told["memory_bytes"], told["cpu_seconds"], [*fences.code_of(module), *given])
     cls: type[Plugin] = getattr(importlib.import_module(module), name)
     hello = {"hooks": hooks.taken(cls), "kinds": sorted(cls.kinds), "connects": cls.connects, "fences": stand}
     return cls(told["options"]), hello
@@ -52,9 +54,9 @@ def _answer_one(service: socket.socket, plugin: Plugin) -> bool:
         if asked["connected"]:
             plugin.connection = held.enter_context(socket.socket(fileno=files.pop()))
             plugin.connection.setblocking(True)
-        handed = hooks.received(asked["hook"], asked["handed"], files.pop() if files else None)
-        if not isinstance(handed, hooks.Mailing):
-            held.enter_context(handed.file)
+        handed, file = hooks.received(asked["hook"], asked["handed"], files)
+        if file is not None:
+            held.enter_context(file)
         said = _said(plugin, asked["hook"], handed)
     _say(service, {"id": asked["id"], **said})
     return True

@@ -95,7 +95,7 @@ def code_of(entry_module: str) -> list[Path]:
         spec = importlib.util.find_spec(name)
         if spec is not None:
             found += [Path(p) for p in spec.submodule_search_locations or ([spec.origin] if spec.origin else [])]
-    return [path for path in found if path.exists()]
+    return found
 
 
 def _modules_in(folder: Path) -> Iterator[Path]:
@@ -117,7 +117,7 @@ def _landlock(readable: list[Path]) -> bool:
     ruleset = libc.syscall(CREATE_RULESET, wanted[:size], ctypes.c_size_t(size), ctypes.c_uint(0))
     if ruleset < 0:
         return False
-    for path in readable:
+    for path in (p for p in readable if p.exists()):
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
         rights = READ_FILE | (READ_DIR if path.is_dir() else 0)
         libc.syscall(

@@ -13,12 +13,13 @@ from pathlib import Path
 import structlog
 
 from chipmunk import metrics
-from chipmunk.hooks import Answer, Handed, Refused
+from chipmunk.hooks import RENDER, Answer, Handed, Refused
 from compressor.plugged.process import Failed, Hello, Process, Terms
 
 FAILURES = 3  # one after another, whatever the files, after which it is left alone for a while
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 CONNECT_SECONDS = 5.0
+WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 log = structlog.get_logger()
 
 
@@ -93,7 +94,7 @@ class Pool:
             with ExitStack() as held:
                 files = []
                 if file is not None:
-                    files.append(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+                    files.append(os.open(file, WRITING if hook == RENDER else os.O_RDONLY, 0o600))
                     held.callback(os.close, files[0])
                 connection = await self._connection()
                 if connection is not None:

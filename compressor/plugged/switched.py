@@ -17,12 +17,27 @@ from chipmunk import hooks, jobs
 from chipmunk.config import Settings
 from chipmunk.db import Connection
 from chipmunk.errors import SettingsError
-from chipmunk.hooks import Arrival, Handed, Ingested, Mailing, PluginUnavailable, Refused, RefusedByPlugin, Tagged
-from chipmunk.media import New
+from chipmunk.hooks import (
+    Arrival,
+    Handed,
+    Ingested,
+    Mailing,
+    PluginUnavailable,
+    Refused,
+    RefusedByPlugin,
+    Rendering,
+    Tagged,
+)
+from chipmunk.media import Media
+from chipmunk.storing import New
+from compressor import ladder
 from compressor.plugged.pool import Pool
 from compressor.plugged.process import Failed, Terms
 
-OURS = {"virus_scan": "plugins.virus_scan:VirusScan"}  # those of pyproject.toml, for where nothing is installed
+OURS = {
+    "virus_scan": "plugins.virus_scan:VirusScan",
+    "watermark": "plugins.watermark:Watermark",
+}  # those of pyproject.toml, for where nothing is installed
 
 
 class Plugged:
@@ -56,6 +71,21 @@ class Plugged:
             answer = await self._ask(name, hook, handed, file)
             if isinstance(answer, Refused):
                 raise RefusedByPlugin(answer.reason, plugin=name)
+
+    async def render(self, found: Media, folder: Path) -> list[Path]:
+        """The overlays of its rungs 4 to 6, lowest first, written below the folder; PluginUnavailable as above: what is
+        to have one is not made without."""
+        if not self._pools or found.width is None or found.height is None:
+            return []
+        top = ladder.plan(found.width, found.height, found.square)[-1]
+        flows = tuple(found.flows)
+        rendering = Rendering(found.id.hex, found.kind, found.mime, top.width, top.height, flows)
+        overlays = []
+        for name in self.concerned(hooks.RENDER, found.kind, flows):
+            out = folder / f"{name}.png"
+            if await self._ask(name, hooks.RENDER, rendering, out) is not None:
+                overlays.append(out)
+        return overlays
 
     async def after_ingest(self, name: str, ingested: Ingested, file: Path) -> tuple[str, ...]:
         """The tags that it gives; PluginUnavailable where it does not answer."""

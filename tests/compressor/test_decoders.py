@@ -19,10 +19,10 @@ from PIL import Image, ImageChops, ImageStat
 
 from chipmunk import config
 from chipmunk.errors import CorruptImage, DecodeFailed, TooManyPixels
+from compressor.begun import Begun
 from compressor.decoders import Decoders
 from compressor.ladder import RUNGS, RungFile, animated_cap, plan, still_cap
 from compressor.sniff import sniff
-from compressor.tasks import Begun
 from tests import pictures
 
 MIB = 1024 * 1024
