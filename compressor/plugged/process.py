@@ -20,7 +20,13 @@ from chipmunk.hooks import Answer, Handed
 from compressor.plugged.child import MESSAGE_BYTES
 
 START_SECONDS = 30.0
-CLEAN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"}
+CLEAN = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": "/",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 CHILD = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from compressor.plugged.child import main; main()"
 TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -37,6 +37,7 @@ from compressor.plugged.process import Failed, Terms
 OURS = {
     "virus_scan": "plugins.virus_scan:VirusScan",
     "watermark": "plugins.watermark:Watermark",
+    "faces": "plugins.faces:Faces",
 }  # those of pyproject.toml, for where nothing is installed
 
 

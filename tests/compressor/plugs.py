@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,9 @@ def install_kindly(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 def install_hostile(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     install(monkeypatch, folder, "hostile", "Hostile", (HERE / "plugins" / "hostile.py").read_text())
+
+
+def processes() -> set[int]:
+    """Those of plug-ins that this process has started."""
+    every = map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+    return {pid for pid in every if b"plugged.child" in Path(f"/proc/{pid}/cmdline").read_bytes()}

@@ -18,6 +18,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageStat
 from chipmunk.config import Settings
 from compressor import worker
 from tests.compressor.conftest import House, gif, house_of, photo, settings_of, working
+from tests.compressor.plugs import processes
 
 RED = (255, 0, 0)
 
@@ -94,12 +95,6 @@ async def compared(house: House) -> None:
         assert all(abs(s - m) < 40 for s, m in zip(seen, RED, strict=True)), seen
 
 
-def kill_plugins() -> None:
-    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-        if b"plugged.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(int(pid), signal.SIGKILL)
-
-
 async def test_no_rung_is_made_without_it_until_it_can_be_had(
     given: Settings, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +102,8 @@ async def test_no_rung_is_made_without_it_until_it_can_be_had(
     mark().save(path)
     async with marking(given) as house, working(house.parts):
         path.unlink()
-        kill_plugins()
+        for pid in processes():
+            os.kill(pid, signal.SIGKILL)
         media = (await house.stored(photo(), flow="marked"))["id"]
         await house.until("ready", (await house.stored(photo()))["id"])
         await asyncio.sleep(0.5)
