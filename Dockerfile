@@ -8,7 +8,8 @@ RUN python3 -c 'import tomllib; print(*tomllib.load(open("/pyproject.toml", "rb"
     && /pip/bin/pip --python /app/bin/python install --no-cache-dir --only-binary :all: -r /wanted
 
 FROM gateway-environment AS compressor-environment
-RUN python3 -c 'import tomllib; print(*tomllib.load(open("/pyproject.toml", "rb"))["project"]["optional-dependencies"]["compressor"], sep="\n")' > /wanted \
+ARG EXTRAS=compressor
+RUN python3 -c 'import sys, tomllib; extras = tomllib.load(open("/pyproject.toml", "rb"))["project"]["optional-dependencies"]; print(*(one for name in sys.argv[1:] for one in extras[name]), sep="\n")' $EXTRAS > /wanted \
     && /pip/bin/pip --python /app/bin/python install --no-cache-dir --only-binary :all: -r /wanted
 
 FROM ${BASE} AS house

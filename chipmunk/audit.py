@@ -24,6 +24,7 @@ ACTIONS = {
     "media.uploaded": "`kind`, `mime`, `bytes`, `flows`",
     "media.changed": "`fields`: the names of what was given",
     "media.shared": "–",
+    "media.approved": "–",
     "media.trashed": "`purge_at`",
     "media.restored": "–",
     "media.deleted": "`why`: `trash`, its time there was over; `user`, its owner was deleted",

@@ -25,6 +25,7 @@ from chipmunk.setting_types import (
     Folders,
     Keys,
     MailServer,
+    Network,
     Networks,
     OperatorKey,
     Origins,
@@ -118,6 +119,10 @@ class Settings(BaseModel):
     audit_days: int = Field(365, ge=0, le=36_500, description="How long rows of the audit log are kept; 0: for good.")
     fetch_allow: Reachable = Field((), description="Hosts and networks that uploads by URL may reach inside.")
     webhook_allow: Reachable = Field((), description="Hosts and networks that webhooks may reach inside.")
+    classifier: Network = Field("", description="What tells classes: `efficientnet-lite0`, or an ONNX file.")
+    unsafe_classifier: Network = Field("", description="What tells unsafe pictures: `open-nsfw`, or an ONNX file.")
+    unsafe_threshold: float = Field(0.8, gt=0, le=1, description="The score from which a picture counts as unsafe.")
+    classifier_memory_bytes: int = Field(1024 * MIB, ge=256 * MIB, description="Memory of the classifier's process.")
     import_dirs: Folders = Field((), description="Folders below which the operator may have files taken in.")
     fetch_seconds: int = Field(60, ge=1, le=240, description="Time that fetching a file from a URL may take.")
     cache_max_age: int = Field(0, ge=0, le=86400, description="`max-age` of a view in a browser's cache.")
@@ -165,6 +170,11 @@ class Settings(BaseModel):
         if self.jwt_issuer and not (self.jwt_audience and self.jwt_jwks):
             raise ValueError("CHIPMUNK_JWT_ISSUER needs CHIPMUNK_JWT_AUDIENCE and CHIPMUNK_JWT_JWKS beside it")
         return self
+
+    @property
+    def classifies(self) -> bool:
+        """Whether a model is set."""
+        return bool(self.classifier or self.unsafe_classifier)
 
     @property
     def store_dir(self) -> Path:

@@ -13,12 +13,13 @@ from chipmunk.errors import Conflict, NotFound, UnknownFlow
 
 GENERAL = "general"
 ROLES = ("viewer", "editor", "admin")
-COLUMNS = "id, name, square, visibility, posting, description, created_at"
+COLUMNS = "id, name, square, visibility, posting, description, created_at, unsafe"
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """`key` is the row, `id` the name. `posting` says who may add media: editors, or any user their own."""
+    """`key` is the row, `id` the name. `posting` says who may add media: editors, or any user their own; `unsafe`, what becomes
+    of unsafe media (`classes`)."""
 
     key: int
     id: str
@@ -27,6 +28,7 @@ class Flow:
     posting: str
     description: str
     created_at: datetime
+    unsafe: str = "allow"
 
     @property
     def tag(self) -> str:
@@ -60,6 +62,7 @@ async def put(
     visibility: str | None = None,
     posting: str | None = None,
     description: str | None = None,
+    unsafe: str | None = None,
 ) -> tuple[Flow, bool]:
     """Makes the flow or changes what is not None. Returns it, and whether it is new.
 
@@ -69,14 +72,16 @@ async def put(
         raise Conflict("The flow general stays private and open to users' posting.", flow=name)
     row = await connection.fetchrow(
         f"""
-        insert into flows (app_id, name, square, visibility, posting, description)
-        values ($1, $2, coalesce($3, false), coalesce($4, 'private'), coalesce($5, 'editors'), coalesce($6, ''))
+        insert into flows (app_id, name, square, visibility, posting, description, unsafe)
+        values ($1, $2, coalesce($3, false), coalesce($4, 'private'), coalesce($5, 'editors'), coalesce($6, ''),
+                coalesce($7, 'allow'))
         on conflict (app_id, name) do update
            set square = coalesce($3, flows.square), visibility = coalesce($4, flows.visibility),
-               posting = coalesce($5, flows.posting), description = coalesce($6, flows.description)
+               posting = coalesce($5, flows.posting), description = coalesce($6, flows.description),
+               unsafe = coalesce($7, flows.unsafe)
         returning {COLUMNS}, (xmax = 0) as new
         """,
-        app, name, square, visibility, posting, description,
+        app, name, square, visibility, posting, description, unsafe,
     )  # fmt: skip
     flow = _flow(row[:-1])
     if not row["new"]:

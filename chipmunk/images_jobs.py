@@ -14,13 +14,13 @@ from uuid import UUID
 from chipmunk import events, ids, jobs, traces
 from chipmunk.db import Connection
 from chipmunk.errors import Conflict
-from chipmunk.jobs import COLLECT, FETCH, IMAGES, TAKE, WALK, Job
+from chipmunk.jobs import CLASSIFY, COLLECT, FETCH, IMAGES, TAKE, WALK, Job
 from chipmunk.signing import random_identifier
 
 AT_ONCE = 4  # images of one job
 STEPS = ("image_fetch", "image_transform", "image_persist", "image_done")
 COUNTED_EVERY = "1 second"
-SHARED = ("flows", "by_app", "folder", "uploads")  # of what a job was given, by its images
+SHARED = ("flows", "by_app", "folder", "uploads", "classify", "here")  # of what a job was given, by its images
 OVER = ("stored", "there", "failed", "cancelled")
 
 
@@ -131,7 +131,9 @@ async def go_on(connection: Connection, job: UUID) -> None:
 
 
 def _work(payload: Mapping[str, Any]) -> str:
-    """The kind of job that makes a media of one image."""
+    """The kind of job that makes a media of one image, or looks at one that is."""
+    if payload.get("classify"):
+        return CLASSIFY
     return TAKE if payload.get("folder") else COLLECT if payload.get("uploads") else FETCH
 
 
@@ -195,6 +197,12 @@ async def stored(connection: Connection, job: Job) -> None:
     """In the transaction that makes it a media."""
     for step in STEPS[1:]:
         await _step(connection, job, step)
+    await _over(connection, job, "stored", None)
+
+
+async def seen(connection: Connection, job: Job) -> None:
+    """The image has been looked at."""
+    await _step(connection, job, STEPS[-1])
     await _over(connection, job, "stored", None)
 
 

@@ -20,8 +20,10 @@ from chipmunk.ids import new_id
 LADDER, PURGE_MEDIA, PURGE_USER, PURGE_APP = "ladder", "purge_media", "purge_user", "purge_app"
 COPY, MOVE, SCRUB, FETCH, COLLECT = "copy", "move", "scrub", "fetch", "collect"
 IMAGES, WALK, TAKE, MAIL, AFTER_INGEST = "images", "walk", "take", "mail", "after_ingest"
+CLASSIFY = "classify"
 KINDS = (
-    LADDER, PURGE_MEDIA, PURGE_USER, PURGE_APP, COPY, MOVE, SCRUB, FETCH, COLLECT, IMAGES, WALK, TAKE, MAIL, AFTER_INGEST
+    LADDER, PURGE_MEDIA, PURGE_USER, PURGE_APP, COPY, MOVE, SCRUB, FETCH, COLLECT, IMAGES, WALK, TAKE, MAIL, AFTER_INGEST,
+    CLASSIFY,
 )  # fmt: skip
 CANCELLABLE = frozenset({LADDER, MOVE, SCRUB, FETCH, IMAGES})
 COLUMNS = (
@@ -189,6 +191,19 @@ async def unfinished(connection: Connection, kind: str, user: int) -> int:
         "select count(*) from jobs where kind = $1 and user_id = $2 and state in ('queued', 'running')", kind, user
     )
     return found
+
+
+async def outcome(connection: Connection, wanted: list[UUID]) -> tuple[int, str | None]:
+    """How many of these jobs have not ended, and why one did not do its work; None: none failed."""
+    row = await connection.fetchrow(
+        """
+        select count(*) filter (where state in ('queued', 'running')),
+               min(coalesce(reason, state)) filter (where state in ('failed', 'cancelled'))
+        from jobs where id = any($1::uuid[])
+        """,
+        wanted,
+    )
+    return row[0], row[1]
 
 
 async def hand_back(connection: Connection, job: UUID) -> None:

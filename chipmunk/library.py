@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from chipmunk.db import Connection
-from chipmunk.media import COLUMNS, LIVE, SEEN_BY, SOURCE, Media
+from chipmunk.media import COLUMNS, LIVE, SEEN_BY, SHOWN, SOURCE, Media
 
 COUNTED = """
     coalesce((select media from flow_counts c where c.flow_id = f.id), 0)
@@ -102,7 +102,7 @@ async def tokens_by_name(
 ) -> dict[str, UUID]:
     """For each of these file names that there is in the flow, the token of the standing link of the newest. Of a `public`
     flow anybody's; of another the viewer's who may see them."""
-    seen = f"m.{LIVE} and not o.suspended and o.deleted_at is null" if public else SEEN_BY
+    seen = f"m.{LIVE} and {SHOWN} and not o.suspended and o.deleted_at is null" if public else SEEN_BY
     rows = await connection.fetch(
         f"""
         select given.name, newest.token from unnest($3::text[]) as given (name) cross join lateral (

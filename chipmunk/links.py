@@ -59,7 +59,10 @@ class Grant(NamedTuple):
 
 
 async def grants(connection: Connection, tokens: Sequence[UUID]) -> dict[UUID, Grant]:
-    """What the links of these tokens grant, whether or not they have expired; without those that are not there."""
+    """What the links of these tokens grant, whether or not they have expired; without those that are not there.
+
+    Of a media that is held no link but its standing one and its owner's, and these as if it were in no flow.
+    """
     rows = await connection.fetch(
         """
         select l.token, m.id, m.app_id, m.owner_id, o.suspended, l.audience, l.user_id, l.original,
@@ -67,8 +70,10 @@ async def grants(connection: Connection, tokens: Sequence[UUID]) -> dict[UUID, G
                m.state, m.mime, m.filename, m.home
         from links l join media m on m.id = l.media_id join users o on o.id = m.owner_id
              cross join lateral (select array_agg(f.id) as flows, bool_or(f.visibility = 'public') as public
-                                 from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id) shown
+                                 from flow_media fm join flows f on f.id = fm.flow_id
+                                 where fm.media_id = m.id and m.review is distinct from 'held') shown
         where l.token = any($1::uuid[]) and m.state not in ('deleted', 'trashed') and o.deleted_at is null
+          and (m.review is distinct from 'held' or l.audience in ('standing', 'owner'))
         """,
         tokens,
     )

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from chipmunk import flows
 from chipmunk.db import Connection
-from chipmunk.media import COLUMNS, LIVE, SEEN_BY, SOURCE, Media
+from chipmunk.media import COLUMNS, LIVE, SEEN_BY, SHOWN, SOURCE, Media
 
 NEWEST = UUID(int=2**128 - 1)
 OF_THE_APP = "select id, app_id as place from media where app_id = any(array[$1::integer]) and id < $3"
@@ -35,7 +35,7 @@ SEEN_BY_A_USER = f"""
         (select shared.id from flow_members y cross join lateral (
              select z.media_id as id from flow_media z cross join lateral (
                  select 1 from media n join users p on p.id = n.owner_id
-                 where n.id = z.media_id and n.{LIVE} and not p.suspended and p.deleted_at is null
+                 where n.id = z.media_id and n.{LIVE} and {SHOWN.replace("m.", "n.")} and not p.suspended and p.deleted_at is null
                  offset 0) shown
              where z.flow_id = any(array[y.flow_id]) and z.media_id < $3
              order by z.flow_id desc, z.media_id desc limit $4) shared
@@ -51,7 +51,7 @@ async def public_page(connection: Connection, flow: int, before: UUID | None, li
         select found.* from (
             select media_id as id, flow_id as place from flow_media where flow_id = any(array[$1::bigint]) and media_id < $2
         ) walked cross join lateral (
-            select {COLUMNS} from {SOURCE} where m.id = walked.id and m.{LIVE} and s.token is not null
+            select {COLUMNS} from {SOURCE} where m.id = walked.id and m.{LIVE} and {SHOWN} and s.token is not null
                and not o.suspended and o.deleted_at is null offset 0) found
         order by walked.place desc, walked.id desc limit $3
         """,

@@ -22,7 +22,7 @@ COLUMNS = """
     m.origin, m.meta,
     m.title, m.notes, m.tags, m.created_at, m.job_id, s.token,
     array(select f.name from flow_media fm join flows f on f.id = fm.flow_id where fm.media_id = m.id order by f.name),
-    m.trashed_at, m.purge_at, m.provenance, m.source, m.edits
+    m.trashed_at, m.purge_at, m.provenance, m.source, m.edits, m.classes, m.unsafe, m.review
 """
 # Its state from now on; of one in the trash, that which it gets back.
 BECOMES = """
@@ -34,13 +34,14 @@ FOUND_BY = (
 )
 DELETED = "state = 'deleted', restores_to = null, trashed_at = null, purge_at = null"
 LIVE = "state not in ('deleted', 'trashed')"
+SHOWN = "m.review is distinct from 'held'"  # to others than the app and its owner
 SOURCE = """
     media m join users o on o.id = m.owner_id
     left join links s on s.media_id = m.id and s.audience = 'standing'
 """
 SEEN_BY = f"""
     m.app_id = $1 and m.{LIVE} and o.deleted_at is null
-    and ($2::bigint is null or m.owner_id = $2 or (not o.suspended and exists (
+    and ($2::bigint is null or m.owner_id = $2 or (not o.suspended and {SHOWN} and exists (
         select 1 from flow_media x join flow_members y on y.flow_id = x.flow_id
         where x.media_id = m.id and y.user_id = $2)))
 """
@@ -52,6 +53,7 @@ TRASHED = """
 @dataclass(frozen=True, slots=True)
 class Media:
     """A stored media. `rungs` holds `{quality, width, height, bytes}` of all renditions; `token` is its standing link's.
+    `classes` is what a model saw in it, `unsafe` how likely it is (None: not asked), `review` what came of that (`classes`).
 
     `origin` is `{url, page}` of one that was fetched, `meta` what its uploader said of it, `music` what the file itself
     does, `motion` what moves in it and how, `provenance` what its C2PA manifest says. One that has `trashed_at` is in the
@@ -93,6 +95,9 @@ class Media:
     provenance: dict[str, Any] | None = None
     source: UUID | None = None
     edits: str | None = None
+    classes: list[dict[str, Any]] | None = None
+    unsafe: float | None = None
+    review: str | None = None
 
 
 def _media(row: object) -> Media:
@@ -145,11 +150,11 @@ async def home(connection: Connection, media: UUID) -> int:
 
 
 async def is_public(connection: Connection, media: UUID) -> bool:
-    """Whether a flow of the media is public."""
+    """Whether a flow of the media is public, and it is not held."""
     found: bool = await connection.fetchval(
-        """
-        select exists (select from flow_media x join flows f on f.id = x.flow_id
-                       where x.media_id = $1 and f.visibility = 'public')
+        f"""
+        select exists (select from media m join flow_media x on x.media_id = m.id join flows f on f.id = x.flow_id
+                       where m.id = $1 and f.visibility = 'public' and {SHOWN})
         """,
         media,
     )
@@ -180,7 +185,7 @@ async def climbed(connection: Connection, media: Media, rungs: list[dict[str, in
 
 
 def _words(media: Media) -> str:
-    return words.of_media(media.filename, media.music, media.meta, media.title, media.notes, media.tags)
+    return words.of_media(media.filename, media.music, media.meta, media.title, media.notes, media.tags, media.classes)
 
 
 async def failed(connection: Connection, media: UUID, reason: str) -> None:

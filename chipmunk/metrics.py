@@ -101,6 +101,7 @@ DECODE_SECONDS = Metric(
     "stage",
     "kind",
 )
+CLASSIFY_SECONDS = Metric("histogram", "chipmunk_classify_seconds", "Time of a picture in the classifier.")
 STORE_SECONDS = Metric(
     "histogram", "chipmunk_store_seconds", "Time of a call of a store.", "backend", "operation", "outcome"
 )

@@ -86,7 +86,8 @@ async def shared(connection: Connection, token: UUID) -> Shared | None:
                      where (r ->> 'quality')::int < 10 order by 1) as qualities
         from links l join media m on m.id = l.media_id join users o on o.id = m.owner_id
         where l.token = $1 and l.audience in ('anyone', 'openers') and (l.expires_at is null or l.expires_at > now())
-          and m.state not in ('deleted', 'trashed') and not o.suspended and o.deleted_at is null
+          and m.state not in ('deleted', 'trashed') and m.review is distinct from 'held'
+          and not o.suspended and o.deleted_at is null
         """,
         token,
     )

@@ -46,6 +46,7 @@ class Filters:
     larger: int | None = None
     smaller: int | None = None
     colour: tuple[int, int, int] | None = None
+    review: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,7 @@ def _checks(wanted: Filters, viewer: int | None, given: Parameter) -> str:
     simple = (
         ("m.kind = {}", wanted.kind, "text"),
         ("m.mime = {}", wanted.mime, "text"),
+        ("m.review = {}", wanted.review, "text"),
         ("m.owner_id = {}", wanted.owner, "bigint"),
         ("exists (select from flow_media z where z.media_id = m.id and z.flow_id = {})", wanted.flow, "bigint"),
         ("m.created_at >= {}", wanted.after, "timestamptz"),

@@ -129,6 +129,12 @@ def _printable(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    if value and not re.fullmatch(r"efficientnet-lite0|open-nsfw|/[^/.][^\x00]*\.onnx", value):
+        raise ValueError("is the name of a model, or the path of a file that ends in .onnx, from the root on")
+    return value
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Folder = Annotated[str, Field(pattern="^/[^/.]")]
 Folders = Annotated[tuple[Folder, ...], BeforeValidator(_words)]
@@ -148,5 +154,6 @@ Asymmetric = Annotated[Words, AfterValidator(_asymmetric)]
 Qualities = Annotated[Six, _up_to(100)]
 Efforts = Annotated[Six, _up_to(6)]
 MailServer = Annotated[str, AfterValidator(_smtp)]
+Network = Annotated[str, AfterValidator(_network)]
 Sender = Annotated[str, AfterValidator(_sender)]
 Printable = Annotated[str, AfterValidator(_printable)]

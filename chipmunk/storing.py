@@ -61,10 +61,11 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
         with stored as (
             insert into media (id, app_id, owner_id, state, kind, mime, filename, width, height, bytes, total_bytes,
                                sha256, placeholder, square, rungs, music, job_id, origin, meta, words, palette, phash,
-                               title, source, edits, motion, crop)
+                               title, source, edits, motion, crop, review)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $21, $22,
-                    $27::text::tsvector, $29, $30, $31, $32, $33, $34, $35)
-            returning id, owner_id, created_at),
+                    $27::text::tsvector, $29, $30, $31, $32, $33, $34, $35,
+                    (select 'held' from flows where id = any($20::bigint[]) and unsafe = 'hold' limit 1))
+            returning id, owner_id, created_at, review),
         linked as (
             insert into links (id, token, media_id, audience, original)
             select $18, $19, id, 'standing', true from stored),
@@ -77,7 +78,7 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
             select $2, $23, $24, $25, $28, 'media.uploaded', $3, id, $26,
                    jsonb_build_object('kind', $5::text, 'mime', $6::text, 'bytes', $10::bigint, 'flows', named.flows)
             from stored, named)
-        select o.name, stored.created_at, named.flows
+        select o.name, stored.created_at, named.flows, stored.review
         from named, stored join users o on o.id = stored.owner_id
         """,
         new.id, new.app_id, new.owner_id, state, new.kind, new.mime, new.filename, new.width, new.height, new.bytes,
@@ -88,10 +89,10 @@ async def insert(connection: Connection, new: New, *, climbing: bool, by: Actor 
     )  # fmt: skip
     if new.provenance is not None:  # few have one
         await connection.execute("update media set provenance = $2 where id = $1", new.id, new.provenance)
-    owner, created_at, flows = row
+    owner, created_at, flows, review = row
     return Media(
         new.id, new.app_id, new.owner_id, owner, state, None, new.kind, new.mime, new.filename, new.width, new.height,
         new.bytes, new.total_bytes, new.sha256, new.placeholder, new.palette, new.square, new.crop, new.rungs, new.music,
         new.motion, new.origin, new.meta, new.title, None, [], created_at, job, token, flows, provenance=new.provenance,
-        source=new.source, edits=new.edits,
+        source=new.source, edits=new.edits, review=review,
     )  # fmt: skip

@@ -37,7 +37,7 @@ async def change(
     await connection.execute(
         "update media set title = $2, notes = $3, tags = $4, words = $5::text::tsvector where id = $1",
         identifier, found.title, found.notes, found.tags,
-        words.of_media(found.filename, found.music, found.meta, found.title, found.notes, found.tags),
+        words.of_media(found.filename, found.music, found.meta, found.title, found.notes, found.tags, found.classes),
     )  # fmt: skip
     return found
 
@@ -46,7 +46,7 @@ async def find_words(connection: Connection) -> int:
     """Gives some media their words that came before there were any; how many. The transaction is the caller's."""
     rows = await connection.fetch(
         """
-        select id, filename, music, meta, title, notes, tags from media where words is null and state <> 'processing'
+        select id, filename, music, meta, title, notes, tags, classes from media where words is null and state <> 'processing'
         order by id desc limit $1 for update skip locked
         """,
         AT_ONCE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,11 +78,12 @@ def of_media(
     title: str | None = None,
     notes: str | None = None,
     tags: Sequence[str] = (),
+    classes: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
-    """A tsvector of all that a media is found by; notes and meta are its owner's."""
+    """A tsvector of all that a media is found by; notes and meta are its owner's. Its classes are found as tags are."""
     return vector(
         [title or "", filename, *(said for said in music.values() if isinstance(said, str))],
-        tags,
+        [*tags, *(one["class"] for one in classes or ())],
         [notes or "", *texts(meta or {})],
     )
 

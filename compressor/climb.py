@@ -9,7 +9,7 @@ import asyncio
 from pathlib import Path
 from uuid import UUID
 
-from chipmunk import copies, ids, jobs, media, metrics, quotas
+from chipmunk import classes, copies, ids, jobs, media, metrics, quotas
 from chipmunk.db import Connection
 from chipmunk.errors import CorruptImage
 from chipmunk.jobs import Job
@@ -43,6 +43,7 @@ async def climb(parts: Parts, job: Job) -> None:
             await asyncio.to_thread(_move_in, out, folder, [r["quality"] for r in rungs])
             await media.climbed(connection, locked, rungs)
             await _bring(connection, locked)
+            await classes.ask(connection, locked.id)
     metrics.count_rungs(rungs)
 
 
@@ -88,6 +89,7 @@ async def give_up(parts: Parts, connection: Connection, identifier: UUID, reason
     kept = await media.lock(connection, identifier)
     if kept is not None and kept.state == "failed":
         await _bring(connection, kept)
+        await classes.ask(connection, identifier)
         await asyncio.to_thread(_keep_only, parts.store.path(ids.folder(identifier)), kept)
 
 

@@ -19,10 +19,11 @@ from pebble.common.types import CONSTS
 from chipmunk import metrics, renditions, traces
 from chipmunk.config import Settings
 from chipmunk.errors import DecodeFailed
-from compressor import tasks
+from compressor import looking, tasks
 from compressor.begun import Begun
 from compressor.ladder import RungFile
 from compressor.limits import Limits
+from compressor.looking import Look, Sides
 from compressor.sniff import Kind
 
 LOOK_SECONDS = 0.5  # how often the pool looks for processes that died or take too long; answers come at once
@@ -104,6 +105,11 @@ class Decoders:
     async def look(self, path: Path) -> tuple[list[int], int | None]:
         """The colours and the hash of a rendition; raises as `begin` does, or OSError where it is not there."""
         return await self._run(tasks.look, path)
+
+    async def squares(self, rung: Path, sides: Sides) -> list[Look]:
+        """Squares of some frames of a rung, of these sides; raises as `begin` does."""
+        with _timed("squares", Kind("image", looking.MIME, "webp")):
+            return await self._run(looking.looks, rung, sides)
 
     async def _run(self, task: Callable[P, R], *args: P.args, **_: P.kwargs) -> R:
         if not self._pool.active:  # broken for good, as when the process that forks the others was killed

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import apps, asgi, audit, bodies, flows, ids, images_jobs, jobs, presigned, quotas, users
+from chipmunk import apps, asgi, audit, bodies, flows, ids, images_jobs, jobs, media, presigned, quotas, users
 from chipmunk.audit import Actor
 from chipmunk.credentials import API_KEY
 from chipmunk.db import Connection
@@ -58,8 +58,8 @@ async def _posting(request: Request, parts: Parts, body: AddImage | StartJob) ->
 async def _started(parts: Parts, posting: Posting, user: int, body: AddImage, by_app: bool) -> dict[str, Any]:
     """Makes the job, where the user has room for the smallest file at least."""
     room(parts, 0)
-    media, token = ids.new_id(), random_identifier()
-    await quotas.reserve(parts.database, user, LEAST, 1, media=media)
+    identifier, token = ids.new_id(), random_identifier()
+    await quotas.reserve(parts.database, user, LEAST, 1, media=identifier)
     payload = {
         "url": body.image_extern_url_str,
         "page": body.image_origin_page_url_str or None,
@@ -68,16 +68,16 @@ async def _started(parts: Parts, posting: Posting, user: int, body: AddImage, by
         "by_app": by_app,
     }
     async with parts.database.transaction() as connection:
-        await quotas.release(connection, media)
+        await quotas.release(connection, identifier)
         if await jobs.unfinished(connection, jobs.FETCH, user) >= MOST_WAITING:
             raise TooManyUploads("Too many files are still to be fetched for this user; wait until some are.")
-        job = await jobs.enqueue(connection, jobs.FETCH, app=posting.app, user=user, media=media, payload=payload)
+        job = await jobs.enqueue(connection, jobs.FETCH, app=posting.app, user=user, media=identifier, payload=payload)
         await _noted(connection, posting.by, posting.app, user, job, jobs.FETCH)
     return {
         "images_job_id_str": job.hex,
         "running_job_id_str": job.hex,
         "thumbnail_small_relative_url_str": f"/{parts.links.sign(token)}/{SMALL}/",
-        "image_id_str": media.hex,
+        "image_id_str": identifier.hex,
     }
 
 
@@ -89,6 +89,8 @@ async def jobs_start(request: Request) -> Response:
         return await _import(request, parts, body)
     if body.job_type_str == "process_uploaded_images":
         return await _collect(request, parts, body)
+    if body.job_type_str == "classify_images" and parts.settings.classifies:
+        return await _classify(request, parts, body)
     posting, user, by_app = await _posting(request, parts, body)
     if body.job_type_str != "process_extern_images":
         raise NotInstalled(f"There are no {body.job_type_str} here.")
@@ -125,6 +127,28 @@ async def _collect(request: Request, parts: Parts, body: StartJob) -> Response:
     return JSONResponse(told, headers={"cache-control": "no-store"})
 
 
+async def _classify(request: Request, parts: Parts, body: StartJob) -> Response:
+    """Media that are there, all of one user; each is looked at anew."""
+    caller = await recognized(parts, request, "manage")
+    named = list(dict.fromkeys(ids.parse_id(text) or ids.new_id() for text in body.imgs_urls_str))
+    async with parts.database.transaction() as connection:
+        found = [await media.owned(connection, caller.app_id, one, caller.user_id) for one in named]
+        if len({one.owner_id for one in found}) > 1 or body.user not in (None, found[0].owner):
+            raise Mismatch("The images are not all of one user, or of another than is named.")
+        await _fits(connection, found[0].owner_id, len(found))
+        images = [New(one.id.hex, media=one.id, token=one.token or random_identifier()) for one in found]
+        job = await images_jobs.start(
+            connection,
+            app=caller.app_id,
+            user=found[0].owner_id,
+            payload={"classify": True, "here": True},
+            images=images,
+        )
+        await _noted(connection, audit.by(caller), caller.app_id, found[0].owner_id, job)
+    told = {"running_job_id_str": job.hex, "job_expected_outputs_lst": [_expected(parts, image) for image in images]}
+    return JSONResponse(told, headers={"cache-control": "no-store"})
+
+
 async def _import(request: Request, parts: Parts, body: StartJob) -> Response:
     """The operator's alone: files of the server's own disk, for a user of the app."""
     (await recognized(parts, request)).need_operator()
@@ -152,13 +176,18 @@ async def _begun(parts: Parts, posting: Posting, user: int, images: list[New], b
     room(parts, 0)
     payload = {"flows": [flow.id for flow in posting.flows], "by_app": by_app}
     async with parts.database.transaction() as connection:
-        if await images_jobs.waiting(connection, user) + len(images) > MOST_IN_JOBS:
-            raise TooManyUploads(
-                "Too many images are still to be worked on for this user; wait until some are.", limit=MOST_IN_JOBS
-            )
+        await _fits(connection, user, len(images))
         job = await images_jobs.start(connection, app=posting.app, user=user, payload=payload, images=images)
         await _noted(connection, posting.by, posting.app, user, job)
     return job
+
+
+async def _fits(connection: Connection, user: int, images: int) -> None:
+    """Whether so many images more may wait in the user's jobs."""
+    if await images_jobs.waiting(connection, user) + images > MOST_IN_JOBS:
+        raise TooManyUploads(
+            "Too many images are still to be worked on for this user; wait until some are.", limit=MOST_IN_JOBS
+        )
 
 
 async def _noted(connection: Connection, by: Actor, app: int, user: int, job: UUID, kind: str = jobs.IMAGES) -> None:

@@ -22,6 +22,7 @@ from chipmunk.signing import Seal
 from chipmunk.storage.local import LocalStore
 from chipmunk.stores import Stores
 from chipmunk.stores import opened as opened_stores
+from compressor.classifier import Classifier
 from compressor.decoders import Decoders
 from compressor.inbox import Inbox
 from compressor.part_files import PartFiles
@@ -62,6 +63,7 @@ class Parts:
     store: LocalStore
     inbox: Inbox
     decoders: Decoders
+    classifier: Classifier
     authenticator: Authenticator
     limiter: Limiter
     links: Seal
@@ -100,6 +102,7 @@ class Parts:
 @asynccontextmanager
 async def assembled(settings: Settings, *, plain: bool = False) -> AsyncIterator[Parts]:
     """The parts of these settings, open until the end. `plain`: with nothing that locks for longer than a transaction."""
+    classifier = Classifier(settings)
     redis = Redis.from_url(
         settings.redis_url, socket_connect_timeout=REDIS_SECONDS, socket_timeout=REDIS_SECONDS, retry=None
     )
@@ -118,10 +121,12 @@ async def assembled(settings: Settings, *, plain: bool = False) -> AsyncIterator
                 plugged=plugged,
                 inbox=Inbox(settings.store_dir, settings.spool_dir),
                 decoders=decoders,
+                classifier=classifier,
                 authenticator=Authenticator(settings, Seal(settings.secret_keys, "session"), verifier(settings)),
                 limiter=Limiter(redis, settings),
                 links=Seal(settings.secret_keys, "link"),
                 redis=redis,
             )
     finally:
+        await classifier.close()
         await redis.aclose()

@@ -52,7 +52,7 @@ class StartJob(Taken):
     imgs_urls_str: Urls = Field(
         min_length=1,
         description="Where to fetch them: a list, or separated by commas and each URL-encoded. Of uploaded images their"
-        " ids, of local ones their folder.",
+        " ids, of those to be classified too, of local ones their folder.",
     )
     imgs_origin_pages_urls_str: Pages = Field([], description="The pages that show them there; none, or one for each.")
     client_type_str: Annotated[str, StringConstraints(max_length=64)] | None = Field(None, description="Says nothing.")
@@ -73,6 +73,28 @@ class ExpectedImage(BaseModel):
     thumbnail_small_relative_url_str: str = Field(description="Rung 3, once it is there.")
     thumbnail_medium_relative_url_str: str = Field(description="Rung 5.")
     thumbnail_large_relative_url_str: str = Field(description="Rung 6.")
+
+
+class ClassifyImages(Taken):
+    images_ids_lst: list[Id] = Field(min_length=1, max_length=50)
+    client_type_str: Annotated[str, StringConstraints(max_length=64)] | None = Field(None, description="Says nothing.")
+
+
+class ImageClass(BaseModel):
+    class_str: str
+    score_f: float = Field(description="From 0 to 1.")
+
+
+class ClassifiedImage(BaseModel):
+    image_id_str: Id
+    classes: list[ImageClass] = Field(
+        description="The best first; none where there is no picture, or nothing is likely."
+    )
+
+
+class Classified(BaseModel):
+    classes_lst: list[str] = Field(description="Of all these images, the best first.")
+    images: list[ClassifiedImage]
 
 
 class StartedJob(BaseModel):

@@ -18,6 +18,7 @@ from chipmunk.operations.shapes import (
     Role,
     Scope,
     Taken,
+    Unsafe,
     Visibility,
 )
 from chipmunk.sessions import LONGEST_SECONDS
@@ -60,6 +61,7 @@ class FlowFields(Taken):
     visibility: Visibility = Field("private", description="`public`: anyone may use the standing links.")
     posting: Posting = Field("editors", description="`users`: any user may add their own media.")
     description: Description = ""
+    unsafe: Unsafe = Field("allow", description="What becomes of unsafe media: nothing, a flag, or they are held.")
     backends: Placement = Field([], description="Where its media lie from now on; empty: where the operator says.")
 
 
@@ -69,6 +71,7 @@ class Flow(BaseModel):
     visibility: Visibility
     posting: Posting
     description: str
+    unsafe: Unsafe
     backends: list[Placed] = Field(description="Empty: as the operator says.")
     created_at: datetime
 
@@ -132,6 +135,11 @@ class Motion(BaseModel):
     )
 
 
+class SeenClass(BaseModel):
+    class_: str = Field(alias="class")
+    score: float = Field(description="From 0 to 1.")
+
+
 class Origin(BaseModel):
     url: str = Field(description="What it was fetched from.")
     page: str | None = Field(description="The page that showed it there.")
@@ -153,6 +161,9 @@ class Media(BaseModel):
     title: str = Field(description="The file name, where nobody has set one.")
     notes: str | None = Field(None, description="For the app and the owner.")
     tags: list[str]
+    classes: list[SeenClass] | None = Field(description="What a model saw, the best first; null: none looked.")
+    unsafe: float | None = Field(None, description="How likely it is unsafe, 0 to 1. For the app and the owner.")
+    review: Literal["flagged", "held", "approved"] | None = Field(description="What came of that.")
     width: int | None
     height: int | None
     bytes: int = Field(description="Of the original.")
@@ -202,7 +213,9 @@ class Form(Taken):
 
 class Job(BaseModel):
     id: Id
-    kind: Literal["ladder", "purge_media", "purge_user", "copy", "move", "scrub", "fetch", "collect", "images"]
+    kind: Literal[
+        "ladder", "purge_media", "purge_user", "copy", "move", "scrub", "fetch", "collect", "images", "classify"
+    ]
     state: Literal["queued", "running", "completed", "failed", "failed_partial", "cancelled"]
     attempts: int
     reason: str | None

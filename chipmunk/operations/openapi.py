@@ -70,6 +70,7 @@ IN_QUERY: dict[str, tuple[str, Document]] = {
     "before": ("Stored earlier: a time, or a date.", {"type": "string"}),
     "larger": ("Of so many bytes, or more.", {"type": "integer", "minimum": 0}),
     "smaller": ("Of fewer bytes.", {"type": "integer", "minimum": 0}),
+    "review": ("What came of an unsafe score.", {"type": "string", "enum": ["flagged", "held", "approved"]}),
     "colour": ("Like its mean colour: `#rrggbb`.", {"type": "string", "pattern": "^#?[0-9A-Fa-f]{6}$"}),
     "distance": ("How many of 64 bits may be others.", {"type": "integer", "minimum": 0, "maximum": 11, "default": 7}),
     "lost": (

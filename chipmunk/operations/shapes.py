@@ -20,6 +20,7 @@ Audience = Annotated[str, StringConstraints(pattern=f"^(owner|anyone|user:{NAME.
 Scope = Literal["view", "upload", "manage"]
 Visibility = Literal["private", "public"]
 Posting = Literal["editors", "users"]
+Unsafe = Literal["allow", "flag", "hold"]
 Role = Literal["viewer", "editor", "admin"]
 LONGEST_LINK_SECONDS = 10 * LONGEST_SECONDS
 

@@ -114,7 +114,7 @@ MEDIA = (
     Operation("list_media", "GET", "/v1/media", "Media, newest first", SEEN, scope="view", answer=m.Media, a_list=True, query=("user", "flow", "trashed", *PAGE), problems=(e.NotFound,)),
     Operation("get_media", "GET", "/v1/media/{media}", "A media", SEEN, scope="view", answer=m.Media),
     Operation("change_media", "PATCH", "/v1/media/{media}", "Say what a media is: its title, notes and tags", OWN, scope="manage", answer=m.Media, takes=((JSON, tagging.MediaFields),)),
-    Operation("search_media", "GET", "/v1/search", "Media by words, tags and properties, newest first", SEEN, scope="view", answer=m.Media, a_list=True, query=("q", "tag", "type", "kind", "flow", "user", "after", "before", "larger", "smaller", "colour", *PAGE), problems=(e.NotFound, e.Unprocessable)),
+    Operation("search_media", "GET", "/v1/search", "Media by words, tags and properties, newest first", SEEN, scope="view", answer=m.Media, a_list=True, query=("q", "tag", "type", "kind", "flow", "user", "after", "before", "larger", "smaller", "colour", "review", *PAGE), problems=(e.NotFound, e.Unprocessable)),
     Operation("delete_media", "DELETE", "/v1/media/{media}", "Delete a media, every byte of it", OWN, scope="manage", status=204, side="compressor"),
     Operation("trash_media", "POST", "/v1/media/{media}/trash", "Put a media into the trash", OWN, scope="manage", answer=m.Media),
     Operation("restore_media", "POST", "/v1/media/{media}/restore", "Have a media back from the trash", OWN, scope="manage", answer=m.Media),
@@ -122,6 +122,7 @@ MEDIA = (
     Operation("edit_media", "POST", "/v1/media/{media}/edits", "Have an edit of a picture stored as a new one", OWN, scope="upload", status=201, answer=m.Media, takes=((JSON, d.EditFields),), problems=EDIT, side="compressor", counts="uploads"),
     Operation("create_variant", "POST", "/v1/media/{media}/variants", "Have an edit of a picture made whenever it is looked at", OWN, scope="manage", status=201, answer=d.Variant, takes=((JSON, d.VariantFields),), problems=(e.BadEdits, e.TooManyPixels, e.Conflict)),
     Operation("view_variant", "GET", "/{id}/v/{variant}/", "The bytes of such an edit", "whom the link is for", "user", scope="view", kind="*/*", side="nginx", problems=(e.BadEdits, e.CorruptImage, e.DecodeFailed)),
+    Operation("approve_media", "POST", "/v1/media/{media}/approve", "Have a media shown that is held or flagged", APP, "app", answer=m.Media),
     Operation("view", "GET", "/{id}/{quality}/", "The bytes: the original at quality 0, WebP at 1 to 6", "whom the link is for", "user", scope="view", kind="*/*", side="nginx"),
 )  # fmt: skip
 RESUMABLE: tuple[type[e.Problem], ...] = (e.Locked, e.OtherVersion)
@@ -149,6 +150,7 @@ IMAGES = (
     Operation("images_exist", "POST", "/v1/images/flows/imgs_exist", "Which of these were fetched already", "app; a user of their own", scope="view", answer=g.ExistingImages, takes=((JSON, g.ImagesExist),), problems=(e.NotFound,)),
     Operation("get_image", "GET", "/v1/images/get", "An image, where there is one to the caller", SEEN, scope="view", answer=g.GotImage, query=("img_id",)),
     Operation("gif_info", "GET", "/images/gif/get_info", "How an animation moves, and frames of it", SEEN, scope="view", answer=g.GotGif, query=("orig_url", "gfimg_id"), problems=(e.NotFound, e.Unprocessable)),
+    Operation("classify_images", "POST", "/v1/images/classify", "Have a model say what is in images", OWN, scope="manage", answer=g.Classified, takes=((JSON, g.ClassifyImages),), problems=(e.NotFound, e.Conflict, e.NotInstalled)),
     Operation("upload_metrics", "POST", "/v1/images/upload_metrics", "How long an upload took its client", OWN, scope="upload", answer=g.Empty, takes=((JSON, g.ClientMetrics),), query=("imgid", "ct"), problems=(e.NotFound,)),
     Operation("browser_results", "POST", "/v1/images/c", "Say what colours images have, as a browser found them", "app, and who sees them", scope="view", answer=g.Empty, takes=((JSON, g.BrowserResults),), side="compressor"),
     Operation("images_by_name", "POST", "/images/d/bulk", "The addresses of the newest images of these names", "app, members", scope="view", answer=g.NamedImages, takes=((JSON, g.ImageNames),), problems=(e.NotFound,)),
@@ -174,7 +176,7 @@ MAIL = (
     Operation("unsubscribe", "POST", "/unsubscribe/{recipient}", "Have no more mails sent there", "whoever got a mail", "anyone", kind="text/html"),
 )  # fmt: skip
 FLOWS = (
-    Operation("put_flow", "PUT", "/v1/flows/{flow}", "Make or change a flow", APP, "app", also=(201,), answer=m.Flow, takes=((JSON, m.FlowFields),), problems=(e.Conflict, *PLACING)),
+    Operation("put_flow", "PUT", "/v1/flows/{flow}", "Make or change a flow", APP, "app", also=(201,), answer=m.Flow, takes=((JSON, m.FlowFields),), problems=(e.Conflict, e.NotInstalled, *PLACING)),
     Operation("get_flow", "GET", "/v1/flows/{flow}", "A flow", APP, "app", answer=m.Flow),
     Operation("list_flows", "GET", "/v1/flows", "Flows, by name", APP, "app", answer=m.Flow, a_list=True, query=PAGE),
     Operation("delete_flow", "DELETE", "/v1/flows/{flow}", "Delete a flow, none of its media", APP, "app", status=204, problems=(e.Conflict,)),

@@ -28,7 +28,21 @@ from chipmunk.config import Settings
 from chipmunk.db import GONE
 from chipmunk.errors import Problem, SettingsError, Unavailable
 from chipmunk.jobs import Job
-from compressor import climb, collecting, delivering, fetching, importing, mailing, moving, purge, scrub, sweep
+from compressor import (
+    classifying,
+    climb,
+    collecting,
+    delivering,
+    fetching,
+    importing,
+    mailing,
+    moving,
+    purge,
+    scrub,
+    sweep,
+)
+from compressor.classifier import AT_ONCE as SEEN_AT_ONCE
+from compressor.classifier import installed
 from compressor.niceness import LADDERS, step_back
 from compressor.parts import Parts, assembled
 from compressor.plugged import after
@@ -48,7 +62,8 @@ log = structlog.get_logger()
 
 Work = Callable[[Parts, Job], Awaitable[bool | None]]  # again to the same end whenever it was stopped; False: once more
 
-# What does each kind of job. What waits for others' networks is a queue of its own, and keeps no picture waiting.
+# What does each kind of job. What waits for others' networks is a queue of its own, as is what a model takes its time for,
+# and keeps no picture waiting.
 HERE: dict[str, Work] = {
     jobs.LADDER: climb.climb,
     jobs.PURGE_MEDIA: purge.purge_media,
@@ -66,6 +81,7 @@ AFAR: dict[str, Work] = {
     jobs.MAIL: mailing.send,
     jobs.AFTER_INGEST: after.after_ingest,
 }
+LOOKING: dict[str, Work] = {jobs.CLASSIFY: classifying.classify}
 AFAR_AT_ONCE = 8
 OF_IMAGES = (jobs.FETCH, jobs.COLLECT, jobs.TAKE)
 LONG = {
@@ -100,7 +116,10 @@ class Worker:
     async def run(self) -> None:
         """Takes jobs until it is stopped, over as many connections as PostgreSQL's restarts take."""
         here = max(2, self._parts.settings.decoders or os.cpu_count() or 1)
-        await asyncio.gather(self._keep_taking(HERE, here), self._keep_taking(AFAR, AFAR_AT_ONCE))
+        queues = [(HERE, here), (AFAR, AFAR_AT_ONCE), (LOOKING, SEEN_AT_ONCE)]
+        if not self._parts.settings.classifies:
+            queues[1:] = [({**AFAR, **LOOKING}, AFAR_AT_ONCE)]  # what was asked while there was a model
+        await asyncio.gather(*(self._keep_taking(work, at_once) for work, at_once in queues))
 
     async def _keep_taking(self, work: dict[str, Work], at_once: int) -> None:
         failures = 0
@@ -211,7 +230,7 @@ class Worker:
             structlog.contextvars.bound_contextvars(job=job.id.hex, request_id=job.request_id),
             traces.beginning(f"job {job.kind}", job.request_id, attempt=job.attempts),
         ):
-            return await {**HERE, **AFAR}[job.kind](self._parts, job) is not False
+            return await {**HERE, **AFAR, **LOOKING}[job.kind](self._parts, job) is not False
 
     async def _again(self, job: Job, tries: int, error: Exception) -> str:
         passing = isinstance(error, Problem) and error.status >= 500
@@ -227,7 +246,7 @@ class Worker:
 
     async def _fail(self, job: Job, reason: str) -> str:
         async with self._parts.database.transaction() as connection:
-            if job.kind in OF_IMAGES:
+            if job.kind in OF_IMAGES or (job.kind == jobs.CLASSIFY and job.part_of is not None):
                 await images_jobs.failed(connection, job, reason)
             if job.kind == jobs.MAIL:
                 await mailing.give_up(connection, job)
@@ -272,6 +291,7 @@ def main() -> None:
     step_back(LADDERS)
     try:
         settings = checked(config.load())
+        installed.check(settings)
     except SettingsError as e:
         sys.exit(str(e))
     metrics.setup(settings)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from chipmunk import backends, flows, media
+from chipmunk import backends, classes, flows, media
 from chipmunk.backends import Placed
 from chipmunk.db import Connection
-from chipmunk.errors import Forbidden, NotFound
+from chipmunk.errors import Forbidden, NotFound, NotInstalled
 from chipmunk.flows import Flow
 from chipmunk.operations import answers
 from chipmunk.operations.models import FlowFields
@@ -22,6 +22,8 @@ async def put_flow(call: Call) -> Response:
     name, body = call.name("flow"), call.body
     assert isinstance(body, FlowFields)
     fields, placing = body.model_dump(exclude_unset=True, exclude={"backends"}), "backends" in body.model_fields_set
+    if fields.get("unsafe", "allow") != "allow" and not call.parts.settings.unsafe_classifier:
+        raise NotInstalled("No model is set that tells unsafe media.", flow=name)
     if placing:
         need_free(call.parts.settings)
     async with call.changing() as connection:
@@ -77,6 +79,8 @@ async def put_flow_media(call: Call) -> Response:
         found = await media.owned(connection, call.app, identifier, call.key)
         if await flows.put_media(connection, flow, identifier):
             await call.note(connection, "flow.media_added", user=found.owner_id, media=identifier, flow=name)
+            await classes.judge(connection, identifier, call.parts.settings.unsafe_threshold)
+            await classes.ask(connection, identifier)
     return nothing()
 
 

@@ -14,6 +14,7 @@ from chipmunk.flows import Flow
 from chipmunk.media import Media
 from chipmunk.operations.answers import Answer
 from chipmunk.operations.gloflow import ClientMetrics, ImageNames, ImagesExist
+from chipmunk.tagging import distinct
 from gateway.api.call import FRESH, Call, put
 from gateway.api.flows import unknown
 from gateway.api.media import flows_of, shown
@@ -187,7 +188,7 @@ def _image(call: Call, found: Media, answer: Answer) -> dict[str, Any]:
         "height_int": found.height,
         "dominant_color_hex_str": answer["dominant_colour"],
         "palette_lst": answer["palette"],
-        "tags_lst": found.tags,
+        "tags_lst": distinct([*found.tags, *(one["class"] for one in found.classes or ())]),
         "meta_map": answer.get("meta"),
         "creation_unix_time_f": found.created_at.timestamp(),
     }

@@ -10,6 +10,7 @@ from typing import get_args
 from starlette.responses import Response
 
 from chipmunk import flows, search, tagging, users, words
+from chipmunk.classes import REVIEWS
 from chipmunk.db import Connection
 from chipmunk.errors import BadRequest, NotFound, Unprocessable
 from chipmunk.library import storable
@@ -81,7 +82,15 @@ def _filters(call: Call) -> Filters:
         larger=_bytes(call, "larger"),
         smaller=_bytes(call, "smaller"),
         colour=_colour(call),
+        review=_review(call),
     )
+
+
+def _review(call: Call) -> str | None:
+    text = call.query("review")
+    if text not in (None, *REVIEWS):
+        raise Unprocessable(f"review is one of {', '.join(REVIEWS)}.", field="review")
+    return text
 
 
 def _tags(call: Call) -> tuple[str, ...]:

@@ -181,6 +181,7 @@ def test_a_put_makes_a_flow_and_changes_only_what_it_names(app: App) -> None:
         "square": False,
         "visibility": "private",
         "posting": "editors",
+        "unsafe": "allow",
         "description": "",
         "backends": [],
     }

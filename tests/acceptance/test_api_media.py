@@ -183,6 +183,7 @@ def test_a_member_is_shown_what_concerns_them_and_no_more(cast: Cast, app: App) 
         "stored",
         "cid",
         "trashed_at",
+        "unsafe",
         "purge_at",
     }
     assert seen == {k: media[k] for k in media if k not in owners} | {"flows": [shared]}

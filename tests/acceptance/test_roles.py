@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chipmunk.operations.table import OPERATIONS
+from tests import models
 from tests.client import App, photo
 from tests.compressor.site import endless, served, told
 from tests.harness import System, scratch
@@ -34,7 +35,9 @@ def stage() -> Iterator[Stage]:
     with (
         scratch() as folder,
         served(THERE) as site,
-        System(folder / "data", fetch_allow=THERE, presigned_uploads=100, **MAIL) as system,
+        System(
+            folder / "data", fetch_allow=THERE, presigned_uploads=100, classifier=models.colours(folder), **MAIL
+        ) as system,
     ):
         site.pages |= {"/1.jpg": told(photo(80, 60)), "/slow.jpg": endless(b"", 1)}
         with App(system) as app:

@@ -177,6 +177,8 @@ CALLS: dict[str, Made] = {
     "images_exist": of("POST", "/v1/images/flows/imgs_exist", lambda s: {"images_extern_urls_lst": []}),
     "get_image": of("GET", lambda s: f"/v1/images/get?img_id={s.media['id']}"),
     "gif_info": of("GET", lambda s: f"/images/gif/get_info?gfimg_id={s.media['id']}"),
+    "approve_media": of("POST", some_media("/approve")),
+    "classify_images": of("POST", "/v1/images/classify", lambda s: {"images_ids_lst": [s.media["id"]]}),
     "upload_metrics": of("POST", lambda s: f"/v1/images/upload_metrics?imgid={s.media['id']}&ct=app", empty),
     "browser_results": of("POST", "/v1/images/c", lambda s: {"jr": []}),
     "images_by_name": of("POST", "/images/d/bulk", lambda s: {"names": ["a.jpg"], "fname": s.closed}),

@@ -1,0 +1,74 @@
+"""The job that has a media looked at: its classes, and how likely it is unsafe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from chipmunk import classes, ids, images_jobs, media
+from chipmunk.backends import LOCAL
+from chipmunk.errors import Conflict, NotFound
+from chipmunk.jobs import Job
+from chipmunk.reading import Place, Readable
+from chipmunk.storage import Missing, StoreUnavailable
+from compressor.classifier.process import Seen
+from compressor.parts import Parts
+
+BEST_FIRST = (5, 6, 4, 3, 2, 1)  # rungs: 640 px are enough for any network
+
+
+async def classify(parts: Parts, job: Job) -> bool:
+    """Looks at the best rung there is; again to the same end. False while rungs are still being made."""
+    if not parts.settings.classifies:
+        raise Conflict("There is no model here any more.")
+    readable = None if job.media_id is None else await parts.stores.readable(job.media_id)
+    if readable is None:
+        raise NotFound("There is no such media any more.")
+    if readable.processing:
+        return False
+    seen = await _seen(parts, readable)
+    async with parts.database.transaction() as connection:
+        if not await classes.keep(connection, readable.id, seen.classes, seen.unsafe, parts.settings.unsafe_threshold):
+            raise NotFound("There is no such media any more.")
+        if job.part_of is not None:
+            await images_jobs.seen(connection, job)
+    return True
+
+
+async def _seen(parts: Parts, readable: Readable) -> Seen:
+    async with parts.database.connection() as connection:
+        found = await media.find(connection, readable.id)
+    rung = next((q for q in BEST_FIRST if q in readable.rungs), None)
+    if rung is None or found is None or found.width is None:  # none, or one that we drew of a sound
+        return Seen()
+    sides = await parts.classifier.sides()
+    async with _here(parts, readable, f"{rung}.webp") as path:
+        looks = await parts.decoders.squares(path, sides)
+    return await parts.classifier.seen(looks)
+
+
+@asynccontextmanager
+async def _here(parts: Parts, readable: Readable, file: str) -> AsyncIterator[Path]:
+    """The file on this disk, brought from wherever it lies."""
+    if any(place.backend == LOCAL for place in readable.places):
+        yield parts.store.path(ids.folder(readable.id)) / file
+        return
+    async with parts.inbox.folder() as folder:
+        for place in readable.places:
+            try:
+                await _bring(parts, readable, place, file, folder / file)
+            except (Missing, StoreUnavailable):
+                continue
+            yield folder / file
+            return
+        raise StoreUnavailable()
+
+
+async def _bring(parts: Parts, readable: Readable, place: Place, file: str, to: Path) -> None:
+    if not place.has(file):
+        raise Missing()
+    store = await parts.stores.of_media(place.backend, readable.id, plain=place.plain)
+    with to.open("wb") as out:
+        async for chunk in store.open(place.objects[file].key):
+            out.write(chunk)

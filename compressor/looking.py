@@ -1,0 +1,61 @@
+"""What the classifier gets to see of a rung: small squares of its pixels, decoded in a decoding process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from compressor import tasks
+from compressor.pictures import opened, telling_what_broke
+
+MIME = "image/webp"  # of every rung
+FRAMES = 4  # that are looked at where it moves
+EDGE = 16  # of which a part at each side is left out: networks are trained on the middle 224 of 256
+Sides = tuple[int | None, int | None]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """RGB bytes of the middle square of a frame, and of the whole of it squeezed into a square; None: not wanted."""
+
+    middle: bytes | None
+    whole: bytes | None
+
+
+def looks(path: Path, sides: Sides) -> list[Look]:
+    """A look at some frames, evenly spread, with squares of these sides."""
+    with telling_what_broke(), opened(path, MIME, tasks.LIMITS.max_pixels) as image:
+        count = min(getattr(image, "n_frames", 1), tasks.LIMITS.max_frames)
+        found = []
+        for number in sorted({n * count // FRAMES for n in range(FRAMES)}):
+            if count > 1:
+                image.seek(number)
+            found.append(_look(_on_white(image), sides))
+        return found
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    above = image.convert("RGBA")
+    below = Image.new("RGB", image.size, "white")
+    below.paste(above, mask=above.getchannel("A"))
+    return below
+
+
+def _look(picture: Image.Image, sides: Sides) -> Look:
+    width, height = picture.size
+    short = min(width, height)
+    left, top, edge = (width - short) / 2, (height - short) / 2, short / EDGE
+    middle = (left + edge, top + edge, left + short - edge, top + short - edge)
+    whole = (width / EDGE, height / EDGE, width - width / EDGE, height - height / EDGE)
+    return Look(_square(picture, sides[0], middle), _square(picture, sides[1], whole))
+
+
+def _square(picture: Image.Image, side: int | None, box: Box) -> bytes | None:
+    if side is None:
+        return None
+    return picture.resize((side, side), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0).tobytes()
