@@ -87,7 +87,10 @@ class Process:
 
     @classmethod
     async def started(cls, terms: Terms) -> tuple[Self, Hello]:
-        process = cls(terms)
+        try:
+            process = cls(terms)
+        except OSError as e:  # no memory for it, or too many are there
+            raise Failed("died", e.strerror or "") from None
         try:
             told = {"entry": terms.entry, "options": terms.options, "memory_bytes": terms.memory_bytes}
             process._send({**told, "cpu_seconds": terms.cpu_seconds}, [])
