@@ -9,7 +9,7 @@ from chipmunk.config import PREFIX, Settings
 from solo.packages import PROJECT
 
 FIXED_BY_SOLO = {"NGINX", "USER", "WORKERS"}
-NAME = re.compile(rf"^(?:# )?{PREFIX}([A-Z_]+)=(.*)$", re.MULTILINE)
+NAME = re.compile(rf"^(?:# )?{PREFIX}([A-Z0-9_]+)=(.*)$", re.MULTILINE)
 
 
 def _example() -> dict[str, str]:
@@ -17,7 +17,7 @@ def _example() -> dict[str, str]:
 
 
 def _composed() -> set[str]:
-    found = re.findall(rf"^ +{PREFIX}([A-Z_]+):", (PROJECT / "docker-compose.yml").read_text(), re.MULTILINE)
+    found = re.findall(rf"^ +{PREFIX}([A-Z0-9_]+):", (PROJECT / "docker-compose.yml").read_text(), re.MULTILINE)
     return {name.removesuffix("_FILE") for name in found}
 
 
