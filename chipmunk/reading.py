@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from chipmunk import renditions
 from chipmunk.backends import LOCAL
 from chipmunk.copies import Stored
 from chipmunk.db import Connection
@@ -41,7 +42,7 @@ class Readable:
             return ORIGINAL
         lowest = max(1, quality - BELOW) if self.processing else quality
         found = next((q for q in range(quality, lowest - 1, -1) if q in self.rungs), None)
-        return None if found is None else f"{found}.webp"
+        return None if found is None else renditions.file(found)
 
     def stored(self, file: str) -> Stored | None:
         """Size and SHA-256 of the file, which are the same everywhere; None where only the local volume has it."""

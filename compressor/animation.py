@@ -74,7 +74,7 @@ def _read(image: Image.Image, rungs: list[Rung], crop: float | None, step: int, 
     durations = []
     for number, frame in enumerate(ImageSequence.Iterator(image)):
         frame.load()  # some formats tell a frame's duration only then
-        durations.append(_milliseconds(frame))
+        durations.append(milliseconds(frame))
         if number % step:
             continue
         above = lay(base(frame, rungs[-1].quality, crop))
@@ -87,7 +87,7 @@ def _read(image: Image.Image, rungs: list[Rung], crop: float | None, step: int, 
     return [Moving(frames[rung.quality], thin, loop) for rung in rungs]
 
 
-def _milliseconds(frame: Image.Image) -> int:
+def milliseconds(frame: Image.Image) -> int:
     given = frame.info.get("duration") or 0
     return round(given) if given >= LEAST_MILLISECONDS else DEFAULT_MILLISECONDS
 

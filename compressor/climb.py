@@ -9,7 +9,7 @@ import asyncio
 from pathlib import Path
 from uuid import UUID
 
-from chipmunk import classes, copies, ids, jobs, media, metrics, quotas
+from chipmunk import classes, copies, ids, jobs, media, metrics, quotas, renditions
 from chipmunk.db import Connection
 from chipmunk.errors import CorruptImage
 from chipmunk.jobs import Job
@@ -77,9 +77,10 @@ def _sniffed(original: Path) -> sniff.Kind:
 def _move_in(out: Path, folder: Path, qualities: list[int]) -> None:
     with disk():
         for quality in qualities:
-            sync_file(out / f"{quality}.webp")
+            sync_file(out / renditions.file(quality))
         for quality in qualities:
-            (out / f"{quality}.webp").rename(folder / f"{quality}.webp")
+            name = renditions.file(quality)
+            (out / name).rename(folder / name)
         sync_folder(folder)
 
 
@@ -95,7 +96,7 @@ async def give_up(parts: Parts, connection: Connection, identifier: UUID, reason
 
 def _keep_only(folder: Path, kept: Media) -> None:
     """Takes files that an attempt renamed in and never charged."""
-    names = {ORIGINAL, *(f"{r['quality']}.webp" for r in kept.rungs)}
+    names = {ORIGINAL, *(renditions.file(r["quality"]) for r in kept.rungs)}
     with disk():
         for file in folder.iterdir():
             if file.name not in names:

@@ -8,6 +8,7 @@ from time import monotonic
 
 from PIL import Image
 
+from chipmunk import renditions
 from compressor.ladder import Budget, Rung, RungFile
 from compressor.limits import Limits
 from compressor.scaling import resized
@@ -88,5 +89,5 @@ def write(data: bytes, rung: Rung, out: Path, seconds: float) -> RungFile:
     """The rung's file, under its name only when it is whole. Who moves it to its place syncs it."""
     part = out / f".{rung.quality}.part"
     part.write_bytes(data)
-    part.rename(out / f"{rung.quality}.webp")
+    part.rename(out / renditions.file(rung.quality))
     return RungFile(rung.quality, rung.width, rung.height, len(data), seconds)

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 
-from chipmunk import copies, ids, media, metrics, revocations
+from chipmunk import copies, ids, media, metrics, renditions, revocations
 from chipmunk.backends import LOCAL
 from chipmunk.copies import Copy, Stored, object_key
 from chipmunk.errors import Lost, NotFound, Problem, Unavailable
@@ -62,7 +62,7 @@ async def settle(parts: Parts, identifier: UUID) -> bool:
 
 def files(found: Media) -> dict[str, int]:
     """The names of a media's files, and their bytes."""
-    return {ORIGINAL: found.bytes} | {f"{r['quality']}.webp": r["bytes"] for r in found.rungs}
+    return {ORIGINAL: found.bytes} | {renditions.file(r["quality"]): r["bytes"] for r in found.rungs}
 
 
 async def _bring(parts: Parts, found: Media, rows: Sequence[Copy], wanted: Copy) -> None:

@@ -8,6 +8,7 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pillow_heif
@@ -15,8 +16,8 @@ from PIL import Image
 
 from chipmunk import edits
 from chipmunk.errors import BadEdits, CorruptImage, Problem
-from chipmunk.renditions import PREVIEWS
-from compressor import animation, attention, audio, encode, film, handover, overlay, provenance, waveform
+from chipmunk.renditions import PREVIEWS, REEL
+from compressor import animation, attention, audio, encode, film, handover, overlay, provenance, reel, waveform
 from compressor.begun import Begun
 from compressor.ladder import RUNGS, Budget, Rung, RungFile, plan
 from compressor.limits import Limits, confine
@@ -98,7 +99,10 @@ def finish(
     most = len(UPPER) + (len(PREVIEWS) if kind.mime in animation.MIMES else 0)
     lay = overlay.layer([overlay.read(one, LIMITS.max_pixels) for one in overlays])
     made = _finish(path, kind, out, crop, cap - provenance.cost(said, most), lay)
-    return provenance.tell(out, made, said) if said else made
+    if not said:
+        return made
+    told = [one for one in made if one.quality != REEL]
+    return [*provenance.tell(out, told, said), *(one for one in made if one.quality == REEL)]
 
 
 def _finish(path: Path, kind: Kind, out: Path, crop: float | None, cap: int, lay: Layer) -> list[RungFile]:
@@ -115,13 +119,16 @@ def _finish_picture(
     source: Source, kind: Kind, out: Path, crop: float | None, cap: int, left: Path | None, lay: Layer
 ) -> list[RungFile]:
     """From what begin may have `left` in a folder, or from the source. Without the one it is a cover, and needs no previews."""
+    began = monotonic()
     with opened(source, kind.mime, LIMITS.max_pixels) as image:
         rungs = _rungs(image, crop is not None, UPPER)
         budget = Budget(cap, UPPER)
         if animation.frame_count(image, LIMITS) > 1:
             previews = animation.preview(image, crop, cap // PREVIEWS_SHARE, out, LIMITS, lay) if left else []
             budget = Budget(cap - sum(p.bytes for p in previews), UPPER)
-            return [*animation.climb(image, rungs, crop, budget, out, LIMITS, lay)[0], *previews]
+            made = [*animation.climb(image, rungs, crop, budget, out, LIMITS, lay)[0], *previews]
+            left_over = cap - sum(m.bytes for m in made)
+            return made + reel.of(source, image, crop, left_over, out, began + LIMITS.seconds / 2, lay)
         top = (left and handover.kept(left, rungs[-1])) or base(image, UPPER[-1], crop)
         return encode.climb(lay(top), rungs, budget, out, LIMITS)
 

@@ -17,12 +17,12 @@ import structlog
 
 from chipmunk.edits import FORMATS, MOST_VARIANTS
 from chipmunk.ids import folder
-from chipmunk.renditions import PREVIEWS, RUNGS
+from chipmunk.renditions import PREVIEWS, REEL, RUNGS
 from gateway.subscription import ASLEEP_SECONDS
 
 # What is kept of a media, by the tags that name it; only of those that have variants comes the second.
 FILES: dict[str, tuple[int | str, ...]] = {
-    "media": (*RUNGS, *PREVIEWS),
+    "media": (*RUNGS, *PREVIEWS, REEL),
     "variants": tuple(f"v{number}.{format}" for number in range(1, MOST_VARIANTS + 1) for format in FORMATS),
 }
 Named = tuple[str, UUID]

@@ -186,6 +186,7 @@ class GifMap(BaseModel):
     height_int: int | None
     preview_frames_num_int: int
     preview_frames_urls_lst: list[str] = Field(description="Evenly spread, in order; none while they are being made.")
+    video_url_str: str | None = Field(description="All of it as WebM, where that is smaller than the GIF.")
     creation_unix_time_f: float
 
 

@@ -212,6 +212,7 @@ def _gif(found: Media, answer: Answer) -> dict[str, Any]:
         "height_int": found.height,
         "preview_frames_num_int": len(frames),
         "preview_frames_urls_lst": [f"{url}{number}/" for number in frames],
+        "video_url_str": f"{url}{renditions.REEL}/" if url and renditions.has_reel(found.rungs) else None,
         "creation_unix_time_f": found.created_at.timestamp(),
     }
 

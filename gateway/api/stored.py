@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from chipmunk import ids, reading
+from chipmunk import ids, reading, renditions
 from chipmunk.asgi import Receive, Scope, Send, headers
 from chipmunk.copies import Stored
 from chipmunk.errors import NotFound, Problem, Unavailable
@@ -26,7 +26,7 @@ from gateway.api.fetching import STRETCH, OnLocalVolume, Reader
 from gateway.questions import MIME
 
 ROUTE = "/-/stored/{media:path}"
-PATH = re.compile(rb"/-/stored/([0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f]{32}))/([0-6]|1[1-9]|20)")
+PATH = re.compile(rb"/-/stored/([0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f]{32}))/([0-6]|1[1-9]|2[01])")
 KEPT_SECONDS = 7 * 24 * 60 * 60
 MOST_AT_ONCE = 200  # originals under way, each with a stretch in memory
 log = structlog.get_logger()
@@ -74,9 +74,9 @@ class View:
         self._database = parts.database
         self._found, self._file = found, file
         self._reader = Reader(parts.stores, found, file)
-        self._stands_in = file not in (ORIGINAL, f"{quality}.webp")
+        self._stands_in = file not in (ORIGINAL, renditions.file(quality))
         mime = found.mime if MIME.fullmatch(found.mime) else "application/octet-stream"
-        self._type = {"content-type": "image/webp" if quality else mime}
+        self._type = {"content-type": renditions.mime(quality) if quality else mime}
 
     @property
     def _fresh(self) -> Fields:

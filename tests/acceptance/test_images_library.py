@@ -121,6 +121,10 @@ def test_which_images_were_fetched_already(app: App, there: Site) -> None:
     )
 
 
+def stranger_sees(app: App, url: str) -> list[int]:
+    return [app.viewer(app.user()).get(url).status_code, app.anonymous().get(url).status_code]
+
+
 def test_an_animation_and_ten_frames_of_it(app: App, there: Site) -> None:
     user, member, name = app.user(), app.user(), flow(app)
     app.http.put(f"/v1/flows/{name}/members/{member}", json={"role": "viewer"})
@@ -145,10 +149,15 @@ def test_an_animation_and_ten_frames_of_it(app: App, there: Site) -> None:
         shown = Image.open(io.BytesIO(answer.content)).convert("RGB").getpixel((190, 90))
         assert shown[1] == pytest.approx((255 - 20 * (24 * number // 10)) % 256, abs=9)
         assert viewer.get(url, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    whole = viewer.get(found["video_url_str"])
+    assert (whole.status_code, whole.headers["content-type"]) == (200, "video/webm")
+    part = viewer.get(found["video_url_str"], headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, whole.content[100:200])
+    assert stranger_sees(app, found["video_url_str"]) == [404, 401]
     seen = app.viewer(member).get(path, params={"gfimg_id": identifier}).json()["gif_map"]
     assert (seen["preview_frames_urls_lst"], seen["origin_url_str"]) == (frames, None)
     stranger = app.viewer(app.user())
-    assert [stranger.get(frames[0]).status_code, app.anonymous().get(frames[0]).status_code] == [404, 401]
+    assert stranger_sees(app, frames[0]) == [404, 401]
     assert app.viewer(member).post(frames[0]).status_code == 405
     problem(stranger.get(path, params={"gfimg_id": identifier}), 404, "not_found")
     problem(app.viewer(member).get(path, params={"orig_url": there.url("/a.gif")}), 404, "not_found")

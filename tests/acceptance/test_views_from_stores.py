@@ -21,6 +21,7 @@ import asyncpg
 import httpx
 import pytest
 
+from chipmunk import renditions
 from chipmunk.ids import parse_id
 from gateway.kept import LOOKS
 from gateway.kept import path as kept_path
@@ -179,7 +180,8 @@ def test_all_qualities_are_those_of_the_local_volume_with_the_same_headers(
 def test_frames_of_an_animation_go_with_it_and_are_forgotten_with_it(elsewhere: Elsewhere, owner: str) -> None:
     app, flow = elsewhere.app, elsewhere.flow(("first", "primary"))
     media = elsewhere.stored(owner, animation("GIF"), flow, filename="a.gif")
-    held = {n: (media_folder(elsewhere.system, media["id"]) / f"{n}.webp").read_bytes() for n in range(11, 21)}
+    folder = media_folder(elsewhere.system, media["id"])
+    held = {n: (folder / renditions.file(n)).read_bytes() for n in range(11, 22)}
     shutil.rmtree(media_folder(elsewhere.system, media["id"]))
     elsewhere.query("delete from copies where media_id = $1 and backend_id = 1", UUID(media["id"]))
     ada = app.viewer(owner)

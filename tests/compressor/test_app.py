@@ -73,7 +73,7 @@ async def test_an_animation_reserves_the_larger_cap_and_keeps_its_frames(house: 
     assert await house.standing() == (house.bytes_on_disk(), 0, 1)
     assert found.mime == "image/gif"
     kept = {f"{number}.webp" for number in (*range(1, 7), *range(11, 19))}
-    assert {file.name for file in house.folder(media["id"]).iterdir()} == {"0", *kept}
+    assert {file.name for file in house.folder(media["id"]).iterdir()} == {"0", "21.webm", *kept}
     assert [r["quality"] for r in answers.media(found, house.parts.links)["rungs"]] == [1, 2, 3, 4, 5, 6]
 
 

@@ -19,6 +19,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from chipmunk import config
 from chipmunk.errors import CorruptImage, DecodeFailed, TooManyPixels
+from chipmunk.renditions import REEL
 from compressor.begun import Begun
 from compressor.decoders import Decoders
 from compressor.ladder import RUNGS, RungFile, animated_cap, plan, still_cap
@@ -55,7 +56,7 @@ class Studio:
         left = cap - sum(r.bytes for r in begun.rungs)
         upper = self.loop.run_until_complete(self.decoders.finish(path, kind, folder, begun.crop, left))
         assert sum(r.bytes for r in upper) <= left
-        return begun, [self.read(folder, r) for r in [*begun.rungs, *upper]]
+        return begun, [self.read(folder, r) for r in [*begun.rungs, *upper] if r.quality != REEL]
 
     @staticmethod
     def read(folder: Path, rung: RungFile) -> Image.Image:
@@ -175,6 +176,7 @@ def test_an_animation_moves_in_time_from_rung_three_on(studio: Studio, tmp_path:
         durations.append(rungs[4].info["duration"])
     assert durations == [40 + 20 * (n % 3) for n in range(12)]
     previews = rungs[6:]
+    assert (tmp_path / "21.webm").is_file() is (kind == "GIF")
     assert {f.name for f in tmp_path.glob("[12]?.webp")} == {f"{n}.webp" for n in range(11, 21)}
     assert {(p.size, getattr(p, "n_frames", 1)) for p in previews} == {((200, 100), 1)}
     for shown, number in zip(previews, (0, 1, 2, 3, 4, 6, 7, 8, 9, 10), strict=True):

@@ -257,3 +257,12 @@ def test_from_the_command_line_it_is_written_whole_or_refused_with_a_sentence(fo
     assert run().returncode == 0
     assert [p.name for p in (folder / "out").iterdir()] == ["nginx.conf"]
     assert (folder / "out" / "nginx.conf").read_text() == rendered(folder)
+
+
+def test_what_is_here_after_all_is_a_file_of_a_media(folder: Path) -> None:
+    [pattern] = re.findall(r'location ~ "(\^/-/local/[^"]+)"', rendered(folder))
+    media = f"/-/local/ab/cd/{'0' * 32}/"
+    for name in ("0", "1.webp", "6.webp", "11.webp", "20.webp", "21.webm"):
+        assert re.search(pattern.replace("?<", "?P<"), media + name), name
+    for name in ("7.webp", "10.webp", "21.webp", "1.webm", ".top", "", "0/0"):
+        assert not re.search(pattern.replace("?<", "?P<"), media + name), name
