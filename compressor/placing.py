@@ -107,7 +107,7 @@ async def _whole(parts: Parts, found: Media, source: Copy) -> AsyncIterator[tupl
     async with parts.inbox.folder() as folder:
         store = await parts.stores.of_media(source.backend, found.id, plain=source.cid is not None)
         try:
-            await side_by_side([fetch(store, source.objects[name].key, folder / name) for name in files(found)])
+            await side_by_side([_fetch(store, source.objects[name].key, folder / name) for name in files(found)])
         except StoreUnavailable:
             parts.stores.failed(source.backend)
             raise
@@ -119,8 +119,7 @@ async def _whole(parts: Parts, found: Media, source: Copy) -> AsyncIterator[tupl
         yield folder, digests
 
 
-async def fetch(store: Store, key: str, target: Path) -> None:
-    """Writes an object into a file that is not there yet."""
+async def _fetch(store: Store, key: str, target: Path) -> None:
     with disk():
         file = await asyncio.to_thread(target.open, "xb")
     try:

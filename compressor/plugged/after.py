@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from chipmunk import copies, ids, media, tagging
-from chipmunk.backends import LOCAL
-from chipmunk.errors import Lost, NotFound
+from chipmunk import media, tagging
 from chipmunk.hooks import Ingested
 from chipmunk.jobs import Job
 from chipmunk.media import Media
 from chipmunk.operations.tagging import MOST_TAGS
-from compressor import placing
+from compressor import originals
 from compressor.inbox import ORIGINAL, disk
 from compressor.parts import Parts
 
@@ -47,33 +43,7 @@ async def _tag(parts: Parts, found: Media, tags: tuple[str, ...]) -> None:
 
 @asynccontextmanager
 async def _original(parts: Parts, found: Media) -> AsyncIterator[Path]:
-    """The original on this disk, brought here for the while where it lies elsewhere alone."""
-    here = parts.store.path(ids.folder(found.id)) / ORIGINAL
-    if here.exists():
-        yield here
-        return
+    """The original on this disk, for the while."""
     async with parts.inbox.folder() as folder:
-        yield await _brought(parts, found, folder)
-
-
-async def _brought(parts: Parts, found: Media, folder: Path) -> Path:
-    """A file with the bytes of the first copy that is whole."""
-    async with parts.database.connection() as connection:
-        rows = await copies.of_media(connection, found.id)
-    for source in rows:
-        if source.state != "stored" or source.backend == LOCAL or ORIGINAL not in source.objects:
-            continue
-        path = folder / str(source.backend)
-        try:
-            store = await parts.stores.of_media(source.backend, found.id, plain=source.cid is not None)
-            await placing.fetch(store, source.objects[ORIGINAL].key, path)
-            if await asyncio.to_thread(_digest, path) == found.sha256:
-                return path
-        except NotFound:
-            continue
-    raise Lost(media=found.id.hex)
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+        await originals.bring(parts, found, folder / ORIGINAL)
+        yield folder / ORIGINAL

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -242,10 +241,6 @@ def traffic_light() -> Image.Image:
     return image
 
 
-@pytest.mark.skipif(
-    any(find_spec(name) is None for names in installed.PACKAGES.values() for name in names),
-    reason="the extra `models` is not installed",
-)
 async def test_the_models_of_packages_know_what_they_see(settings: Settings, tmp_path: Path) -> None:
     given = {"classifier": installed.LITE0, "unsafe_classifier": installed.OPEN_NSFW}
     settings = settings.model_copy(update=given)
