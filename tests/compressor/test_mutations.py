@@ -15,7 +15,7 @@ import pytest
 from mutagen.id3 import APIC, ID3
 
 from chipmunk import config
-from chipmunk.errors import CorruptImage, DecodeFailed, TooManyPixels
+from chipmunk.errors import CorruptImage, DecodeFailed, TooManyPixels, Unsupported
 from compressor import sniff
 from compressor.decoders import Decoders
 from compressor.ladder import animated_cap, still_cap
@@ -114,7 +114,7 @@ class Run:
                     folder / "0", kind, folder, 0.5 if number % 2 else None, animated_cap(len(data))
                 )
             self.outcomes["taken"] += 1
-        except (CorruptImage, DecodeFailed, TooManyPixels) as e:
+        except (CorruptImage, DecodeFailed, TooManyPixels, Unsupported) as e:
             self.outcomes[e.detail if isinstance(e, DecodeFailed) else type(e).__name__] += 1
             if e.detail == CRASHED:
                 self.crashed.append(f"{number} of {name}")
