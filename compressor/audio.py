@@ -14,7 +14,7 @@ from mutagen.flac import Picture
 from chipmunk.errors import CorruptImage, DecodeFailed
 from compressor.sniff import Kind, sniff
 
-FIELDS = ("title", "artist", "album")
+FIELDS = {"title": "TIT2", "artist": "TPE1", "album": "TALB"}  # and ID3's names, by which alone a WAV's are to be had
 LONGEST_TAG = 500
 LARGEST_COVER = 20_000_000
 
@@ -32,8 +32,8 @@ def read(path: Path) -> tuple[dict[str, Any], bytes | None]:
     tags: dict[str, Any] = {"duration_seconds": round(float(found.info.length), 3)}
     with suppress(Exception):
         easy = mutagen.File(path, easy=True)
-        for field in FIELDS:
-            if values := (easy.tags or {}).get(field):
+        for field, frame in FIELDS.items():
+            if values := (easy.tags or {}).get(field) or (easy.tags or {}).get(frame):
                 tags[field] = _text(values[0])
     return tags, _cover(found)
 
