@@ -1,7 +1,8 @@
 """Edits: what is done to a picture, as data and as a short string. Pure.
 
 `crop.10.20.300.200~rotate.90~saturation.-100`: operations in their order, each a name and its values, which are whole numbers,
-words or a text in base64url. Nothing in it has to be quoted in a URL, in JSON or by a shell, and it has one spelling only.
+words, the id of a media or a text in base64url. Nothing in it has to be quoted in a URL, in JSON or by a shell, and it has one
+spelling only.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from chipmunk.errors import BadEdits, TooManyPixels
+from chipmunk.ids import parse_id
 
 MOST, LONGEST = 16, 512  # operations; characters of all of them
+MOST_STAMPS = 4  # of these operations: each has another original brought and decoded
 LARGEST_SIDE = 16_383  # what WebP holds
 LONGEST_TEXT = 64
 MOST_VARIANTS, FORMATS = (
@@ -65,6 +69,21 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class Id:
+    """The id of a media, in its one spelling."""
+
+    def check(self, value: Value) -> bool:
+        return isinstance(value, str) and parse_id(value) is not None
+
+    def read(self, text: str) -> Value | None:
+        return text
+
+    @property
+    def help(self) -> str:
+        return "the id of a picture"
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A line of text; in the string it is base64url of UTF-8, without padding."""
 
@@ -82,9 +101,10 @@ class Text:
         return f"up to {LONGEST_TEXT} characters that the font has, in base64url"
 
 
+Kind = Number | Word | Id | Text
 SHARE, PERCENT, SIDE = Number(1, 100), Number(-100, 100, idle=False), Number(0, LARGEST_SIDE)
 PLACES = ("nw", "n", "ne", "w", "c", "e", "sw", "s", "se")
-KINDS: dict[str, dict[str, Number | Word | Text]] = {
+KINDS: dict[str, dict[str, Kind]] = {
     "crop": {"left": SIDE, "top": SIDE, "width": Number(1, LARGEST_SIDE), "height": Number(1, LARGEST_SIDE)},
     "rotate": {"degrees": Word(("90", "180", "270"))},
     "straighten": {"tenths": Number(-450, 450, idle=False)},
@@ -99,6 +119,7 @@ KINDS: dict[str, dict[str, Number | Word | Text]] = {
     "blur": {"pixels": SHARE},
     "noise": {"levels": SHARE, "seed": Number(0, 2**32 - 1)},
     "watermark": {"place": Word(PLACES), "size": Number(1, 50), "opacity": SHARE, "text": Text()},
+    "stamp": {"place": Word(PLACES), "size": SHARE, "opacity": SHARE, "media": Id()},
 }
 
 
@@ -128,13 +149,13 @@ class Edit:
         return int(self.values[at])
 
 
-def _kinds(name: str) -> dict[str, Number | Word | Text]:
+def _kinds(name: str) -> dict[str, Kind]:
     if name not in KINDS:
         raise BadEdits(f"An edit is one of {', '.join(KINDS)}.")
     return KINDS[name]
 
 
-def _written(kind: Number | Word | Text, value: Value) -> str:
+def _written(kind: Kind, value: Value) -> str:
     if isinstance(kind, Text):
         return urlsafe_b64encode(str(value).encode()).rstrip(b"=").decode()
     return str(value)
@@ -147,6 +168,8 @@ def parse(text: str) -> tuple[Edit, ...]:
     found = tuple(_parsed(one) for one in text.split("~"))
     if len(found) > MOST:
         raise BadEdits(f"There are {MOST} edits at most.")
+    if sum(edit.name == "stamp" for edit in found) > MOST_STAMPS:
+        raise BadEdits(f"There are {MOST_STAMPS} stamps at most.", field="stamp")
     if write(found) != text:
         raise BadEdits(f"Edits have one spelling only, which here is {write(found)}.")
     return found
@@ -165,6 +188,11 @@ def _parsed(text: str) -> Edit:
 
 def write(edits: Sequence[Edit]) -> str:
     return "~".join(map(str, edits))
+
+
+def stamps(edits: Sequence[Edit]) -> list[UUID]:
+    """The media whose pictures these edits lay over another, each once."""
+    return list(dict.fromkeys(UUID(hex=str(edit.values[3])) for edit in edits if edit.name == "stamp"))
 
 
 def sized(edits: Sequence[Edit], width: int, height: int, most_pixels: int) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from compressor.ladder import RungFile
 from compressor.limits import Limits
 from compressor.looking import Look, Sides
 from compressor.sniff import Kind
+from compressor.tasks import Stamps
 
 LOOK_SECONDS = 0.5  # how often the pool looks for processes that died or take too long; answers come at once
 P = ParamSpec("P")
@@ -96,11 +97,13 @@ class Decoders:
         _count(made)
         return made
 
-    async def edit(self, path: Path, kind: Kind, out: Path, text: str, format: str | None = None) -> None:
+    async def edit(
+        self, path: Path, kind: Kind, out: Path, text: str, format: str | None = None, stamps: Stamps | None = None
+    ) -> None:
         """Makes the file `out`, by these edits, in this format (webp, jpeg, avif) or in that of a new original; raises as `begin`
         does, and BadEdits where they do not fit the picture."""
         with _timed("edit", kind):
-            await self._run(tasks.edit, path, kind, out, text, format)
+            await self._run(tasks.edit, path, kind, out, text, format, stamps or {})
 
     async def look(self, path: Path) -> tuple[list[int], int | None]:
         """The colours and the hash of a rendition; raises as `begin` does, or OSError where it is not there."""

@@ -7,7 +7,7 @@ kernels, Pillow's gaussian blur and the resizing by SIMD take no part.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
@@ -22,16 +22,21 @@ LUMA = (872, 2929, 295)
 ACROSS = ((-872, -2929, 3801), (586, 573, -1159), (-3224, 2929, 295))
 ONE = ((PARTS, 0, 0), (0, PARTS, 0), (0, 0, PARTS))
 STRIP = 256  # rows that get their noise at once
-MARGIN = 2  # of a watermark, in hundredths of the shorter side
+MARGIN = 2  # of a watermark and a stamp, in hundredths of the shorter side
 FONT_TRIED = 200  # pixels, to learn how wide a text is
 
 Matrix = Sequence[Sequence[int]]
+Opened = Callable[[str], Image.Image]
 
 
-def edited(image: Image.Image, wanted: Sequence[Edit]) -> Image.Image:
-    """The picture, RGB or RGBA, with these edits, which fit it."""
+def edited(image: Image.Image, wanted: Sequence[Edit], stamp: Opened | None = None) -> Image.Image:
+    """The picture, RGB or RGBA, with these edits, which fit it; `stamp` gives the picture of a media, as it is needed."""
     for edit in wanted:
-        image = _made(image, edit)
+        if edit.name == "stamp":
+            assert stamp is not None, "whoever has stamps in their edits brings them"
+            image = _stamped(image, edit, stamp(str(edit.values[3])))
+        else:
+            image = _made(image, edit)
     return image
 
 
@@ -159,21 +164,47 @@ def _noisy(image: Image.Image, levels: int, seed: int) -> Image.Image:
 def _marked(image: Image.Image, edit: Edit) -> Image.Image:
     """White letters with a dark edge, `size` hundredths of the height, smaller where the text is too wide."""
     place, text, opacity = str(edit.values[0]), str(edit.values[3]), edit.number(2)
-    margin = max(1, min(image.size) * MARGIN // 100)
-    room = max(1, image.width - 2 * margin)
+    room = max(1, image.width - 2 * _margin(image))
     tried = ImageFont.load_default(FONT_TRIED).getbbox(text)
     fits = FONT_TRIED * room // max(1, int(tried[2]) + FONT_TRIED // 8)
     size = max(1, min(image.height * edit.number(1) // 100, fits))
     font, edge = ImageFont.load_default(size), max(1, size // 20)
     left, top, right, bottom = map(int, font.getbbox(text, stroke_width=edge))
-    across = {"w": margin, "e": image.width - margin - (right - left)}.get(place[-1], (image.width - right + left) // 2)
-    down = {"n": margin, "s": image.height - margin - (bottom - top)}.get(place[0], (image.height - bottom + top) // 2)
+    across, down = _placed(image, place, (right - left, bottom - top))
     at = (across - left, down - top)
     for colour, width in (((0, 0, 0), edge), ((255, 255, 255), 0)):
         mask = Image.new("L", image.size)
         ImageDraw.Draw(mask).text(at, text, 255, font, stroke_width=width)
         painted = Image.new(image.mode, image.size, (*colour, 255) if image.mode == "RGBA" else colour)
         image = _over(image, painted, mask.point([_hundredth(v * opacity) for v in range(256)]))
+    return image
+
+
+def _margin(image: Image.Image) -> int:
+    return max(1, min(image.size) * MARGIN // 100)
+
+
+def _placed(image: Image.Image, place: str, size: tuple[int, int]) -> tuple[int, int]:
+    """Where what is so large begins, in that place of the picture."""
+    (width, height), margin = size, _margin(image)
+    across = {"w": margin, "e": image.width - margin - width}.get(place[-1], (image.width - width) // 2)
+    down = {"n": margin, "s": image.height - margin - height}.get(place[0], (image.height - height) // 2)
+    return across, down
+
+
+def _stamped(image: Image.Image, edit: Edit, stamp: Image.Image) -> Image.Image:
+    """The other picture over it, `size` hundredths of the width, smaller where it is too wide or too high."""
+    room = [max(1, side - 2 * _margin(image)) for side in image.size]
+    width = min(max(1, image.width * edit.number(1) // 100), room[0], max(1, room[1] * stamp.width // stamp.height))
+    size = width, min(room[1], max(1, (2 * width * stamp.height + stamp.width) // (2 * stamp.width)))
+    small = stamp.resize(size, Image.Resampling.BICUBIC).convert("RGBA")
+    small.putalpha(small.getchannel("A").point([_hundredth(v * edit.number(2)) for v in range(256)]))
+    across, down = _placed(image, str(edit.values[0]), size)
+    at, image = (max(0, across), max(0, down)), image.copy()
+    if image.mode == "RGBA":
+        image.alpha_composite(small, at)
+    else:
+        image.paste(small.convert("RGB"), at, small.getchannel("A"))
     return image
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from compressor.thumb import placeholder
 LOWER, UPPER = (1, 2, 3), (4, 5, 6)
 LOSSLESS = frozenset({"image/png", "image/gif", "image/bmp", "image/tiff", "image/x-icon"})
 PREVIEWS_SHARE = 6  # of what an animation's ladder may still take: a sixth
+Stamps = Mapping[str, tuple[Path, Kind]]  # by the id of the media
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 32 * 1024 * 1024
 
@@ -148,9 +150,9 @@ def _finish_other(path: Path, kind: Kind, out: Path, crop: float | None, cap: in
     return encode.climb(lay(top), _rungs(top, crop is not None, UPPER), Budget(cap, UPPER), out, LIMITS)
 
 
-def edit(path: Path, kind: Kind, out: Path, text: str, format: str | None) -> None:
+def edit(path: Path, kind: Kind, out: Path, text: str, format: str | None, stamps: Stamps) -> None:
     """Makes `out` what these edits make of a still picture, in this format or, as a new original, as a PNG where it is clear in
-    places or was kept without loss, else as a JPEG."""
+    places or was kept without loss, else as a JPEG. `stamps` has the media that are laid over it."""
     from compressor import editing
 
     wanted = edits.parse(text)
@@ -158,11 +160,18 @@ def edit(path: Path, kind: Kind, out: Path, text: str, format: str | None) -> No
         if animation.frame_count(image, LIMITS) > 1:
             raise BadEdits("What moves is not edited.")
         edits.sized(wanted, *upright_size(image), LIMITS.max_pixels)
-        made = editing.edited(whole(image), wanted)
+        made = editing.edited(whole(image), wanted, lambda media: _stamp(*stamps[media]))
     if format is not None:
         encode.variant(made, out, format)
     else:
         encode.still(made, out, lossless=kind.mime in LOSSLESS)
+
+
+def _stamp(path: Path, kind: Kind) -> Image.Image:
+    with opened(path, kind.mime, LIMITS.max_pixels) as image:
+        if animation.frame_count(image, LIMITS) > 1:
+            raise BadEdits("What moves is no stamp.", field="stamp")
+        return whole(image)
 
 
 def look(path: Path) -> tuple[list[int], int | None]:

@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chipmunk import ids, media, reading, variants
+from chipmunk import edits, ids, media, reading, stamps, variants
 from chipmunk.errors import NotFound, Unavailable
 from chipmunk.variants import Addresses, Variant
-from compressor import originals, sniff
+from compressor import originals, sniff, stamping
 from compressor.inbox import disk
 from compressor.parts import Parts
 
@@ -28,6 +28,7 @@ ASKED = re.compile(rf"/-/variant/({FOLDER})/(.+)")
 NAMED = re.compile(rf"/-/made/({FOLDER})/v([1-9][0-9]?)\.([a-z]+)")
 MOST_WAITING = 256  # or being made
 KEPT_SECONDS = 7 * 24 * 60 * 60
+STAMPED_SECONDS = 10 * 60  # where another media is in it: nobody tells nginx when that one goes
 QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
@@ -72,15 +73,16 @@ async def made(request: Request) -> Response:
     if variant is None or not variant.takes(format):
         raise NotFound()
     data = await _once(parts, identifier, variant, format)
+    stamped = edits.stamps(edits.parse(variant.edits))
     async with parts.database.connection() as connection:
-        if not await reading.is_live(connection, identifier):
+        if not all([await reading.is_live(connection, one) for one in (identifier, *stamped)]):
             raise NotFound()  # nothing may come to be kept by nginx after it has been told to forget
     begun = datetime.fromtimestamp((identifier.int >> 80) // 1000, UTC)  # its bytes are the same whenever they are made
     headers = {
         "etag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
         "last-modified": format_datetime(begun, usegmt=True),
         "accept-ranges": "bytes",
-        "x-accel-expires": str(KEPT_SECONDS),
+        "x-accel-expires": str(STAMPED_SECONDS if stamped else KEPT_SECONDS),
     }
     return Response(data, media_type=f"image/{format}", headers=headers)
 
@@ -105,14 +107,16 @@ async def _once(parts: Parts, identifier: UUID, variant: Variant, format: str) -
 async def _made(parts: Parts, identifier: UUID, variant: Variant, format: str) -> bytes:
     async with parts.database.connection() as connection:
         found = await media.find(connection, identifier)
-    if found is None:
-        raise NotFound()
+        if found is None:
+            raise NotFound()
+        needed = await stamps.needed(connection, edits.parse(variant.edits), found)
     async with parts.making_at_once, parts.inbox.folder() as folder:
         original, out = folder / "source", folder / "variant"
         await originals.bring(parts, found, original)
+        brought = await stamping.bring(parts, needed, folder)
         with disk():
             kind = await asyncio.to_thread(sniff.picture, original)
-            await parts.decoders.edit(original, kind, out, variant.edits, format)
+            await parts.decoders.edit(original, kind, out, variant.edits, format, brought)
             return await asyncio.to_thread(out.read_bytes)
 
 

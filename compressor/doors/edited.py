@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -16,13 +16,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from chipmunk import asgi, audit, bodies, edits, flows, ids, media, metrics, posting, reading
+from chipmunk import asgi, audit, bodies, edits, flows, ids, media, metrics, posting, reading, stamps
 from chipmunk.credentials import Caller
 from chipmunk.db import Connection
 from chipmunk.errors import BadEdits, BadRequest, Mismatch, NotFound, Problem, Unsupported
 from chipmunk.media import Media
 from chipmunk.operations.editing import EditFields, SavedEdit, SaveEdited
-from compressor import asking, originals, sniff
+from compressor import asking, originals, sniff, stamping
 from compressor.admission import recognized, room
 from compressor.asking import Asking
 from compressor.doors import data_uri
@@ -45,11 +45,13 @@ async def edit(request: Request) -> Response:
     source = await _source(parts, caller, identifier.hex if identifier else "")
     if source.width is not None and source.height is not None:
         edits.sized(wanted, source.width, source.height, parts.settings.max_pixels)
+    async with parts.database.connection() as connection:
+        needed = await stamps.needed(connection, wanted, source)
     names = [body.flow] if isinstance(body.flow, str) else list(dict.fromkeys(body.flow or [flows.GENERAL]))
     async with parts.inbox.folder() as folder:
-        upload = await _upload(parts, asked, caller, source, folder, names, body.title)
+        upload = await _upload(parts, asked, caller, source, folder, names, body.title, needed)
         upload = replace(upload, edits=body.edits, fingerprint=_same(upload, body.edits.encode()))
-        stored = await _counted(_made(parts, source, upload))
+        stored = await _counted(_made(parts, source, upload, needed))
         return await created(parts, asked, caller.app_id, stored)
 
 
@@ -105,15 +107,17 @@ async def _source(parts: Parts, caller: Caller, identifier: str) -> Media:
 
 
 async def _upload(
-    parts: Parts, asked: Asking, caller: Caller, source: Media, folder: Path, names: list[str], title: str | None
-) -> Upload:
+    parts: Parts, asked: Asking, caller: Caller, source: Media, folder: Path, names: list[str], title: str | None,
+    needed: Sequence[Media] = (),
+) -> Upload:  # fmt: skip
     """What is to come of it, as far as it is known before there is a file."""
     async with parts.database.connection() as connection:
         into = await posting.again(connection, caller.app_id, source.owner_id, names, by_app=caller.user_id is None)
 
     async def also(connection: Connection) -> None:
-        if not await reading.is_live(connection, source.id):
-            raise NotFound("There is no such media.", media=source.id.hex)
+        for one in (source, *needed):
+            if not await reading.is_live(connection, one.id):
+                raise NotFound("There is no such media.", media=one.id.hex)
 
     return Upload(
         folder=folder,
@@ -138,19 +142,21 @@ def _same(upload: Upload, what: bytes) -> bytes:
     return hashlib.sha256(said.encode() + b"\0" + what).digest()
 
 
-async def _made(parts: Parts, source: Media, upload: Upload) -> Stored:
+async def _made(parts: Parts, source: Media, upload: Upload, needed: Sequence[Media]) -> Stored:
     """Makes it by its edits and stores it. Its place and its key are held before; what has its answer is not made again."""
     place = Place(upload.user, 1, LEAST)
     async with holding(parts, place, upload.key, upload.fingerprint or b"") as hold:
         if hold.answer is not None:
             return Stored(hold.answer, replayed=True)
-        room(parts, source.bytes)
+        room(parts, source.bytes + sum(stamp.bytes for stamp in needed))
         original = upload.folder / SOURCE
         await originals.bring(parts, source, original)
+        brought = await stamping.bring(parts, needed, upload.folder)
         with disk():
             kind = await asyncio.to_thread(sniff.picture, original)
-            await parts.decoders.edit(original, kind, upload.original, upload.edits or "")
-            original.unlink()
+            await parts.decoders.edit(original, kind, upload.original, upload.edits or "", None, brought)
+            for path in (original, *(path for path, _ in brought.values())):
+                path.unlink()
             named = await asyncio.to_thread(_named, upload, source)
         return await ingest(parts, replace(named, length=upload.original.stat().st_size, ticket=hold.media))
 

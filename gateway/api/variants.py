@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from chipmunk import edits, media, variants
+from chipmunk import edits, media, stamps, variants
 from chipmunk.errors import BadEdits
 from chipmunk.operations.editing import VariantFields
 from gateway.api.call import Call, put
@@ -21,6 +21,7 @@ async def create_variant(call: Call) -> Response:
         width, height = edits.sized(wanted, found.width, found.height, settings.max_pixels)
         if width * height > variants.MOST_PIXELS:
             raise BadEdits(f"A variant has {variants.MOST_PIXELS} pixels at most: make it smaller.", field="resize")
+        await stamps.needed(connection, wanted, found)
         variant = await variants.put(connection, identifier, body.edits, body.format)
     address = variants.Addresses(settings.secret_keys).sign(identifier, variant)
     url = None if found.token is None else f"/{call.parts.links.sign(found.token)}/v/{address}/"

@@ -160,6 +160,21 @@ def test_what_cannot_be_made_is_refused_before_it_has_an_address(app: App, media
     problem(app.http.post(f"/v1/media/{media}/variants", json={"edits": edits}), 422, code)
 
 
+def test_a_stamp_is_the_owner_s_own_and_what_has_it_goes_with_it(app: App, owner: str, media: str) -> None:
+    """At once where nginx has nothing of it yet."""
+    blue = pictures.saved(Image.new("RGB", (60, 30), pictures.BLUE), "PNG")
+    mark, others = app.stored(owner, blue)["id"], app.stored(app.user(), blue)["id"]
+    moving = app.stored(owner, pictures.animation("GIF"))["id"]
+    for stamp, status, code in ((others, 404, "not_found"), ("0" * 32, 404, "not_found"), (moving, 422, "bad_edits")):
+        refused = app.http.post(f"/v1/media/{media}/variants", json={"edits": f"stamp.c.50.100.{stamp}"})
+        problem(refused, status, code)
+    seen, unseen = made(app, media, f"stamp.c.50.100.{mark}"), made(app, media, f"stamp.c.50.100.{mark}~flip.h")
+    image = shown(app.viewer(owner).get(seen)).convert("RGB")
+    assert image.getpixel((200, 150)) == pytest.approx(pictures.BLUE, abs=25)
+    assert app.http.delete(f"/v1/media/{mark}").status_code in (200, 202, 204)
+    problem(app.viewer(owner).get(unseen), 404, "not_found")
+
+
 def test_what_shows_only_when_it_is_made_is_said_to_those_who_may_see_it(app: App) -> None:
     media = app.stored(app.user(), pictures.animation("GIF"))
     url = made(app, media["id"], "flip.h")

@@ -9,19 +9,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chipmunk.edits import KINDS, LONGEST, MOST, Edit, Number, Text, Word, parse, size_after, sized, write
+from chipmunk.edits import (
+    KINDS,
+    LONGEST,
+    MOST,
+    Edit,
+    Id,
+    Kind,
+    Number,
+    Text,
+    Word,
+    parse,
+    size_after,
+    sized,
+    stamps,
+    write,
+)
 from chipmunk.errors import BadEdits, TooManyPixels
 from tests.docs.pages import rows
 
 UNQUOTED = re.compile("[A-Za-z0-9._~-]+")  # RFC 3986, 2.3
 
 
-def values(kind: Number | Word | Text) -> st.SearchStrategy[int | str]:
+def values(kind: Kind) -> st.SearchStrategy[int | str]:
     match kind:
         case Number():
             return st.integers(kind.least, kind.most).filter(kind.check)
         case Word():
             return st.sampled_from(kind.words)
+        case Id():
+            return st.uuids().map(lambda one: one.hex)
         case Text():
             return st.text("Aa ~.©…%/", min_size=1, max_size=8)
 
@@ -33,7 +50,7 @@ def some_edit(draw: st.DrawFn) -> Edit:
     return Edit("resize", (1, 0)) if (name, given) == ("resize", (0, 0)) else Edit(name, given)
 
 
-@given(st.lists(some_edit(), min_size=1, max_size=8))
+@given(st.lists(some_edit(), min_size=1, max_size=8).filter(lambda edits: sum(e.name == "stamp" for e in edits) <= 4))
 def test_what_is_written_is_read_as_the_same_and_needs_no_quoting(edits: list[Edit]) -> None:
     text = write(edits)
     assert parse(text) == tuple(edits)
@@ -93,11 +110,21 @@ def text_of(words: str) -> str:
         ("watermark.se.5.50.YR", "one spelling"),
         ("watermark.se.5.50._w", "characters that the font has"),
         ("rotate.90~", "one of crop, rotate"),
+        (f"stamp.se.20.50.{'A' * 32}", "the id of a picture"),
+        (f"stamp.se.20.50.{'a' * 31}", "the id of a picture"),
+        ("stamp.se.20.50", "place, size, opacity, media"),
+        ("~".join(f"stamp.se.{n}.50.{'a' * 32}" for n in range(1, 6)), "4 stamps"),
     ],
 )  # fmt: skip
 def test_what_is_no_edit_is_refused_with_the_reason(text: str, why: str) -> None:
     with pytest.raises(BadEdits, match=re.escape(why)):
         parse(text)
+
+
+def test_each_stamp_is_needed_once() -> None:
+    one, other = "a" * 32, "b" * 32
+    found = stamps(parse("~".join(f"stamp.se.20.50.{media}" for media in (other, one, other)) + "~flip.h"))
+    assert [media.hex for media in found] == [other, one]
 
 
 def test_the_longest_that_is_read() -> None:

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -77,6 +78,48 @@ async def test_the_same_edit_is_the_same_bytes(house: House) -> None:
     source = await house.stored(PHOTO)
     made = [(await edit(house, source["id"], "sepia.80~resize.100.0")).json()["sha256"] for _ in range(2)]
     assert made[0] == made[1] != source["sha256"]
+
+
+def seal(colour: tuple[int, int, int] = pictures.BLUE) -> bytes:
+    return pictures.saved(Image.new("RGB", (60, 30), colour), "PNG")
+
+
+async def test_a_stamp_is_laid_over_it_and_is_needed_no_longer(house: House) -> None:
+    source, mark = (await house.stored(PHOTO))["id"], (await house.stored(seal()))["id"]
+    made = await edit(house, source, f"stamp.c.50.100.{mark}", await bearing(house, "ann"))
+    assert made.status_code == 201, made.text
+    assert made.json()["edits"] == f"stamp.c.50.100.{mark}"
+    found = original(house, made.json()["id"])
+    assert found.getpixel((200, 150)) == pytest.approx(pictures.BLUE, abs=10)
+    assert found.getpixel((20, 20)) == pytest.approx(pictures.RED, abs=10)
+    again = await edit(house, source, f"stamp.c.50.100.{mark}")
+    assert again.json()["sha256"] == made.json()["sha256"]
+    assert {path.name for path in house.folder(made.json()["id"]).iterdir()} == {"0", "1.webp", "2.webp", "3.webp"}
+
+
+async def test_a_stamp_is_a_still_picture_of_the_same_owner(house: House) -> None:
+    await house.user("bob")
+    source, mark = (await house.stored(PHOTO))["id"], (await house.stored(seal()))["id"]
+    await house.flow("shared")
+    others = (await house.stored(seal(), user="bob", flow="shared"))["id"]
+    await house.run("insert into flow_members (flow_id, user_id, role) select f.id, $1, 'viewer' from flows f "
+                    "where f.name = 'shared'", house.keys["ann"])  # fmt: skip
+    moving, music = (await house.stored(gif()))["id"], (await house.stored(pictures.mp3(), filename="a.mp3"))["id"]
+    gone = (await house.stored(seal(pictures.GREEN)))["id"]
+    await house.run("update media set state = 'trashed', restores_to = 'ready', trashed_at = now(), purge_at = now() "
+                    "where id = $1", UUID(hex=gone))  # fmt: skip
+    held = (await house.stored(seal(pictures.WHITE)))["id"]
+    await house.run("update media set review = 'held' where id = $1", UUID(hex=held))
+    before, mine = (house.files(), await house.standing()), await bearing(house, "ann")
+    for media, expected in (
+        (held, (404, "not_found")),
+        (others, (404, "not_found")), (gone, (404, "not_found")), (new_id().hex, (404, "not_found")),
+        (moving, (422, "bad_edits")), (music, (422, "bad_edits")),
+    ):  # fmt: skip
+        for headers in (None, mine):
+            assert code(await edit(house, source, f"stamp.c.50.100.{media}", headers)) == expected, media
+    assert code(await edit(house, others, f"stamp.c.50.100.{mark}")) == (404, "not_found"), "of the picture's owner"
+    assert (house.files(), await house.standing()) == before
 
 
 async def test_what_an_editor_made_is_kept_as_it_came(house: House) -> None:

@@ -39,8 +39,19 @@ def clear(width: int = 120, height: int = 90) -> Image.Image:
     return image
 
 
+STAMP = "0123456789abcdef" * 2
+
+
+def stamp(media: str) -> Image.Image:
+    """Blue, twice as wide as high, and clear in its right half."""
+    assert media == STAMP
+    image = Image.new("RGBA", (80, 40), (0, 0, 255, 255))
+    image.paste((255, 0, 0, 0), (40, 0, 80, 40))
+    return image
+
+
 def made(text: str, image: Image.Image | None = None) -> Image.Image:
-    return edited(image or pictures.corners(), parse(text))
+    return edited(image or pictures.corners(), parse(text), stamp)
 
 
 def corners_of(image: Image.Image) -> list[tuple[int, ...]]:
@@ -68,6 +79,7 @@ GOLDEN = {
     "blur.3": ["455272da1732260e", "5c9e0e9f5088232b"],
     "noise.25.4294967295": ["13793e6c8eaea6a4", "4a9cf8e4b0f33b6b"],
     "watermark.se.20.60.wqkgQW5u4oCm": ["fc9a827813db3924", "532a592cb84fee6f"],
+    f"stamp.ne.40.70.{STAMP}": ["b125550229588649", "44d624ea233baba3"],
 }
 
 
@@ -163,6 +175,25 @@ def test_a_watermark_is_where_it_is_to_be_and_within_the_picture(place: str) -> 
     assert right < 398
 
 
+@pytest.mark.parametrize(("place", "left", "top"), [("nw", 6, 6), ("n", 150, 6), ("e", 294, 125), ("se", 294, 244)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_stamp_is_where_it_is_to_be_as_wide_and_as_clear(place: str, left: int, top: int, mode: str) -> None:
+    grey = Image.new(mode, (400, 300), (100, 100, 100, 255)[: len(mode)])
+    found = made(f"stamp.{place}.25.50.{STAMP}", grey)
+    box = ImageChops.difference(found.convert("RGB"), grey.convert("RGB")).getbbox()
+    assert box == pytest.approx((left, top, left + 50, top + 50), abs=1), "the left half of 100 by 50"
+    assert found.getpixel((left + 20, top + 25))[:3] == pytest.approx((50, 50, 178), abs=1)  # type: ignore[index]
+    assert found.mode == mode
+
+
+def test_a_stamp_is_made_to_fit_and_shows_where_the_picture_is_clear() -> None:
+    wide, grey = made(f"stamp.c.100.100.{STAMP}", Image.new("RGB", (400, 60))), (100, 100, 100)
+    assert ImageChops.difference(wide, Image.new("RGB", (400, 60))).getbbox() == pytest.approx((142, 1, 200, 59), abs=1)
+    clear_there = made(f"stamp.w.50.100.{STAMP}", Image.new("RGBA", (100, 100), (*grey, 0)))
+    assert clear_there.getpixel((12, 50)) == (0, 0, 255, 255)
+    assert clear_there.getpixel((80, 50))[3] == 0  # type: ignore[index]
+
+
 def test_a_long_watermark_is_made_to_fit() -> None:
     grey = Image.new("RGB", (200, 300), (100, 100, 100))
     text = base64.urlsafe_b64encode(b"W" * 64).rstrip(b"=").decode()
@@ -186,14 +217,19 @@ def test_what_is_clear_stays_clear_and_gives_no_colour_to_others() -> None:
 
 SIMPLE = [
     *("rotate.90", "flip.v", "straighten.33", "resize.0.20", "brightness.30", "sepia.70", "hue.-50", "noise.9.9"),
-    *("sharpen.40", "blur.2", f"watermark.s.20.50.{MARK}"),
+    *("sharpen.40", "blur.2", f"watermark.s.20.50.{MARK}", f"stamp.sw.90.50.{STAMP}"),
 ]
 
 
-@given(st.lists(st.sampled_from(SIMPLE), min_size=1, max_size=6), st.integers(1, 70), st.integers(1, 70), st.booleans())
+@given(
+    st.lists(st.sampled_from(SIMPLE), min_size=1, max_size=6, unique=True),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.booleans(),
+)
 def test_any_edits_of_any_size_give_what_was_foretold(texts: list[str], width: int, height: int, opaque: bool) -> None:
     wanted = parse("~".join(texts))
-    found = edited(Image.new("RGB" if opaque else "RGBA", (width, height), (90, 120, 30)), wanted)
+    found = edited(Image.new("RGB" if opaque else "RGBA", (width, height), (90, 120, 30)), wanted, stamp)
     for edit in wanted:
         width, height = size_after(edit, width, height)
     assert (found.mode, found.size) == ("RGB" if opaque else "RGBA", (width, height))
@@ -206,12 +242,14 @@ def studio() -> Iterator[Studio]:
     studio.close()
 
 
-def behind_the_fence(studio: Studio, folder: Path, data: bytes, text: str) -> Image.Image:
-    path, out = folder / "0", folder / "edited"
+def behind_the_fence(studio: Studio, folder: Path, data: bytes, text: str, over: bytes = b"") -> Image.Image:
+    path, out, stamp = folder / "0", folder / "edited", folder / "stamp"
     path.write_bytes(data)
-    kind = sniff(data[:4096])
+    stamp.write_bytes(over)
+    kind, other = sniff(data[:4096]), sniff(over[:4096])
     assert kind is not None
-    studio.loop.run_until_complete(studio.decoders.edit(path, kind, out, text))
+    stamps = {STAMP: (stamp, other)} if other else {}
+    studio.loop.run_until_complete(studio.decoders.edit(path, kind, out, text, None, stamps))
     return Image.open(io.BytesIO(out.read_bytes()))
 
 
@@ -232,6 +270,26 @@ def test_what_was_kept_without_loss_stays_so_and_profiles_are_applied(studio: St
     assert behind_the_fence(studio, tmp_path, clear_webp, "flip.v").mode == "RGBA"
     swapped = pictures.saved(pictures.corners(mode="CMYK"), "TIFF")
     assert corners_of(behind_the_fence(studio, tmp_path, swapped, "rotate.180"))[3] == pytest.approx(RED, abs=3)
+
+
+@pytest.mark.parametrize("kind", ["turned", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "TIFF", "BMP"])
+def test_a_stamp_of_any_format_is_laid_over_upright(kind: str, studio: Studio, tmp_path: Path) -> None:
+    over = pictures.turned(6) if kind == "turned" else pictures.saved(pictures.corners(), kind)
+    grey = pictures.saved(Image.new("RGB", (400, 300), (100, 100, 100)), "PNG")
+    found = behind_the_fence(studio, tmp_path, grey, f"stamp.c.50.100.{STAMP}", over)
+    assert found.getpixel((20, 20)) == (100, 100, 100)
+    for pixel, expected in zip(corners_of(found.crop((100, 75, 300, 225))), CORNERS.values(), strict=True):
+        assert pixel == pytest.approx(expected, abs=12)
+
+
+def test_a_stamp_that_moves_is_broken_or_too_large_is_refused(studio: Studio, tmp_path: Path) -> None:
+    png, large = pictures.saved(pictures.corners(), "PNG"), pictures.saved(Image.new("RGB", (600, 400)), "PNG")
+    for over, problem in (
+        (pictures.animation("GIF"), BadEdits), (png[:300], CorruptImage), (large, TooManyPixels),
+    ):  # fmt: skip
+        with pytest.raises(problem):
+            behind_the_fence(studio, tmp_path, png, f"stamp.c.50.100.{STAMP}", over)
+        assert not (tmp_path / "edited").exists()
 
 
 def test_what_cannot_be_edited_is_refused_and_the_next_is_edited(studio: Studio, tmp_path: Path) -> None:

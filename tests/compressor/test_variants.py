@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from uuid import UUID
 
 import pytest
+from PIL import Image
 
 from chipmunk import ids, variants
 from chipmunk.ids import new_id
@@ -102,6 +104,38 @@ async def test_only_what_was_signed_is_made_and_what_cannot_be_says_why(house: H
     assert (await house.http.get(f"{name}.webp")).status_code == 404
     tags = [row[0] for row in await house.many("select tag from revocations where tag like 'variants:%'")]
     assert f"variants:{media}" in tags
+
+
+async def test_one_with_a_stamp_is_made_while_that_is_there_and_kept_for_less_long(house: House) -> None:
+    media = (await house.stored(pictures.turned(6)))["id"]
+    mark = (await house.stored(pictures.saved(Image.new("RGB", (60, 30), pictures.BLUE), "PNG")))["id"]
+    plain, name = [
+        await a_variant(house, media, f"resize.100.0{more}", "webp") for more in ("", f"~stamp.c.50.100.{mark}")
+    ]
+    answer = await house.http.get(f"{name}.webp")
+    image = Image.open(io.BytesIO(answer.content)).convert("RGB")
+    assert (image.getpixel((50, 37)), image.size) == (pytest.approx(pictures.BLUE, abs=25), (100, 75))
+    assert answer.headers["x-accel-expires"] == "600"
+    assert (await house.http.get(f"{plain}.webp")).headers["x-accel-expires"] == "604800"
+    assert (await house.http.get(f"{name}.webp")).content == answer.content
+    await house.run("update media set state = 'trashed', restores_to = 'ready', trashed_at = now(), purge_at = now() "
+                    "where id = $1", UUID(hex=mark))  # fmt: skip
+    refused = await house.http.get(f"{name}.webp")
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+    assert (await house.http.get(f"{plain}.webp")).status_code == 200
+
+
+async def test_a_stamp_that_goes_while_it_is_laid_over_lets_nothing_out(house: House) -> None:
+    media, mark = [(await house.stored(pictures.turned(n)))["id"] for n in (1, 6)]
+    name, edit = await a_variant(house, media, f"stamp.c.50.100.{mark}", "webp"), house.parts.decoders.edit
+
+    async def meanwhile(*given: object) -> None:
+        await edit(*given)  # type: ignore[arg-type]
+        await house.run("update media set state = 'trashed', restores_to = 'ready', trashed_at = now(), purge_at = now() "
+                        "where id = $1", UUID(hex=mark))  # fmt: skip
+
+    house.parts.decoders.edit = meanwhile  # type: ignore[method-assign]
+    assert (await house.http.get(f"{name}.webp")).status_code == 404
 
 
 async def test_a_key_of_its_own_has_the_same_variant_and_its_neighbour_the_next(house: House) -> None:

@@ -26,6 +26,7 @@ OFF = 6.0  # of 255, the mean difference that 256 colours and another build of F
 EDITS = (
     "crop.100.60.240.160", "rotate.90", "straighten.80", "flip.h", "resize.120.80", "brightness.30", "contrast.40",
     "saturation.-100", "sharpen.80", "sepia.90", "hue.120", "blur.6", "noise.40.1", "watermark.se.10.70.wqkgQW5u",
+    f"stamp.ne.25.80.{'0' * 32}",
 )  # fmt: skip
 
 
@@ -47,6 +48,16 @@ def scene(width: int = 480, height: int = 320, sun: float = 0.8) -> Image.Image:
     return image
 
 
+def stamp(_: str) -> Image.Image:
+    """A seal, clear around it."""
+    image = Image.new("RGBA", (120, 120))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((0, 0, 119, 119), fill=(150, 30, 40, 255))
+    draw.ellipse((12, 12, 107, 107), outline=(255, 240, 220, 255), width=6)
+    draw.polygon([(60, 26), (88, 84), (32, 84)], fill=(255, 240, 220, 255))
+    return image
+
+
 @pytest.fixture(autouse=True)
 def _limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "LIMITS", Limits.of(config.load({})), raising=False)
@@ -55,7 +66,7 @@ def _limits(monkeypatch: pytest.MonkeyPatch) -> None:
 def shown(folder: Path) -> Iterator[tuple[str, Image.Image]]:
     yield "the original", scene()
     for text in EDITS:
-        yield text.partition(".")[0], editing.edited(scene(), edits.parse(text))
+        yield text.partition(".")[0], editing.edited(scene(), edits.parse(text), stamp)
     path = folder / "0"
     path.write_bytes(films.video(films.stretch((films.plain((0, 0, 0), 480, 320), 1), (scene(), 2))))
     poster = film.read(path, "video/mp4", Limits.of(config.load({})))[1]
