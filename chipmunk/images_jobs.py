@@ -182,10 +182,11 @@ async def waiting(connection: Connection, user: int) -> int:
 
 
 async def fetched(connection: Connection, job: Job) -> None:
-    """An image's bytes are here; that they are is told once, whatever becomes of the first attempt."""
+    """An image's bytes are here; that is told once, whatever becomes of the first attempt, and not after the job's end."""
     first = await connection.fetchval(
         """
-        update jobs set payload = payload || '{"here": true}' where id = $1 and not payload ? 'here' returning 1
+        update jobs set payload = payload || '{"here": true}'
+        where id = $1 and state in ('queued', 'running') and not payload ? 'here' returning 1
         """,
         job.id,
     )

@@ -82,10 +82,10 @@ def test_the_story_of_a_user_and_their_media_is_told_in_order_by_whom_and_how(ap
         assert [e["link"] for e in entries if e["link"]] == [link["id"]] * 2
         assert all(entry["request"] for entry in entries)
         by = [entry["actor"] for entry in entries if entry["action"] != "flow.media_removed"]
-        assert by == [{"kind": "user", "user": ann, "session": made["id"]}] * 10
+        assert by == [{"kind": "user", "user": ann, "session": made["id"], "key": None}] * 10
     removed = entries[7]
     assert (removed["flow"], removed["actor"]["kind"], removed["actor"]["user"]) == (flow, "user", bob)
-    assert told(mine, media=media)[7]["actor"] == {"kind": "user", "user": None, "session": None}
+    assert told(mine, media=media)[7]["actor"] == {"kind": "user", "user": None, "session": None, "key": None}
     whole = told(mine)
     assert [*named(whole[:2]), named(whole)[-1]] == ["user.made", "session.made", "user.changed"]
     assert whole[1]["changes"]["session"] == made["id"]

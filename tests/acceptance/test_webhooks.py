@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ import asyncpg
 import httpx
 import pytest
 
-from chipmunk.signing import digest
 from tests.callers import (
     ABSENT,
     ACCEPTED,
@@ -280,9 +278,9 @@ def test_an_app_has_twenty_at_most_and_what_it_leaves_out_stays(cast: Cast, app:
 
 
 def test_another_app_knows_nothing_of_it(app: App, there: Listener, hook: dict[str, Any]) -> None:
-    key, name = "cmk_" + "o" * 40, f"other-{os.getpid()}"
-    sql(app, "with made as (insert into apps (name) values ($1) returning id) "
-             "insert into api_keys (hash, app_id) select $2, id from made", name, digest(key))  # fmt: skip
+    name, operator = fresh("other"), {"Authorization": f"Bearer {app.system.operator_key}"}
+    assert app.http.put(f"/v1/apps/{name}", json={}, headers=operator).status_code == 201
+    key = app.http.post(f"/v1/apps/{name}/keys", json={}, headers=operator).json()["key"]
     path = f"/v1/webhooks/{hook['id']}"
     there.answer = lambda _: 500
     sent = app.http.post(f"{path}/test").json()["id"]

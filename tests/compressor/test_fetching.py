@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from chipmunk import ids, jobs, media
+from chipmunk import ids, jobs, storing
 from chipmunk.config import Settings
 from chipmunk.jobs import Job
 from compressor import fetching, worker
@@ -264,7 +264,7 @@ async def test_a_worker_killed_at_any_line_leaves_one_media_in_the_end(
     async def killed(*_: Any, **__: Any) -> Any:
         raise Killed
 
-    for owner, name in ((media, "insert"), (type(house.parts.store), "place"), (type(house.parts.fetcher), "fetch")):
+    for owner, name in ((storing, "insert"), (type(house.parts.store), "place"), (type(house.parts.fetcher), "fetch")):
         with monkeypatch.context() as patch:
             patch.setattr("compressor.holding.Hold.undo", undone)
             patch.setattr(owner, name, killed)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image
 
+from chipmunk import renditions
 from chipmunk.config import Settings, load
 from chipmunk.errors import SettingsError
 from chipmunk.ids import folder, parse_id
@@ -192,8 +193,10 @@ async def test_renditions_say_what_they_were_made_from_where_the_operator_wants_
         async with working(house.parts):
             found = await house.until("ready", media["id"])
         for rung in found.rungs:
-            path = original(house, media["id"]).with_name(f"{rung['quality']}.webp")
+            path = original(house, media["id"]).with_name(renditions.file(rung["quality"]))
             assert path.stat().st_size == rung["bytes"]
+            if rung["quality"] == renditions.REEL:
+                continue
             with Image.open(path) as image:
                 image.load()
                 assert f"<stRef:documentID>urn:sha256:{sha256(data)}</stRef:documentID>" in image.info["xmp"].decode()
