@@ -35,6 +35,7 @@ from chipmunk.setting_types import (
     Qualities,
     Reachable,
     Sender,
+    Told,
     WebAddress,
     Words,
 )  # fmt: skip
@@ -154,6 +155,7 @@ class Settings(BaseModel):
 
     plugins: Words = Field((), description="Plug-ins that are switched on, by name, in the order they are asked.")
     plugin_options: PluginOptions = Field("", repr=False, description="Their options, as JSON.")
+    plugins_tell: Told = Field((), description="What they tell of pictures: `classes`, `unsafe`.")
     plugin_seconds: int = Field(30, ge=1, le=240, description="Time that an answer of a plug-in may take.")
     plugin_memory_bytes: int = Field(512 * MIB, ge=64 * MIB, description="Memory of a plug-in's process.")
 
@@ -171,10 +173,24 @@ class Settings(BaseModel):
             raise ValueError("CHIPMUNK_JWT_ISSUER needs CHIPMUNK_JWT_AUDIENCE and CHIPMUNK_JWT_JWKS beside it")
         return self
 
+    @model_validator(mode="after")
+    def _whole_plugins(self) -> Self:
+        if self.plugins_tell and not self.plugins:
+            raise ValueError("CHIPMUNK_PLUGINS_TELL needs CHIPMUNK_PLUGINS beside it")
+        return self
+
+    @property
+    def has_model(self) -> bool:
+        return bool(self.classifier or self.unsafe_classifier)
+
     @property
     def classifies(self) -> bool:
-        """Whether a model is set."""
-        return bool(self.classifier or self.unsafe_classifier)
+        """Whether a model is set, or plug-ins tell something."""
+        return self.has_model or bool(self.plugins_tell)
+
+    @property
+    def tells_unsafe(self) -> bool:
+        return bool(self.unsafe_classifier) or "unsafe" in self.plugins_tell
 
     @property
     def store_dir(self) -> Path:

@@ -14,6 +14,7 @@ import socket
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any, BinaryIO, ClassVar, cast, get_type_hints
 
 from chipmunk.errors import Unavailable, Unprocessable
@@ -22,6 +23,7 @@ GROUP = "chipmunk.plugins"
 KINDS = frozenset({"image", "audio", "video", "file"})
 LONGEST_REASON = 300
 MOST_TAGS, LONGEST_TAG = 32, 64
+MOST_CLASSES, LONGEST_CLASS = 32, 64
 MODES = {"file": "rb", "out": "wb"}  # of the fields that are files
 NOT_OPEN = io.BytesIO()  # what the service has in the place of a file: it opens one for each question
 UNPRINTABLE = re.compile(r"[^\w\s!-~–—…]")
@@ -95,6 +97,22 @@ class Rendering:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """classify: a picture, a cover or a poster. `file` has `frames` frames of it, 1 to 4 evenly spread where it moves, one
+    after another: of each the rows from the top, of three bytes a pixel, red, green and blue; `width` by `height` pixels.
+    """
+
+    media: str
+    kind: str
+    mime: str
+    width: int
+    height: int
+    frames: int
+    flows: tuple[str, ...]
+    file: BinaryIO = NOT_OPEN
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """It shall not be: before_ingest, before_share. `reason` is a sentence for whoever sent it, at most 300 characters."""
 
@@ -126,8 +144,38 @@ class Overlay:
     """render: what was written into `out` is laid over these rungs."""
 
 
-Handed = Arrival | Ingested | Mailing | Rendering
-Answer = Refused | Tagged | Overlay | None
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """classify: at most 32 classes, of at most 64 characters, and how likely it is unsafe, or None; scores are from 0 to 1."""
+
+    classes: tuple[tuple[str, float], ...] = ()
+    unsafe: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.classes, list | tuple) or len(self.classes) > MOST_CLASSES:
+            raise BadAnswer(f"at most {MOST_CLASSES} classes")
+        object.__setattr__(self, "classes", tuple(_class(one) for one in self.classes))
+        if self.unsafe is not None:
+            object.__setattr__(self, "unsafe", _score(self.unsafe))
+
+
+def _class(given: object) -> tuple[str, float]:
+    if not isinstance(given, list | tuple) or len(given) != 2:
+        raise BadAnswer("a class is a name and a score")
+    name, score = given
+    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_CLASS or not name.isprintable():
+        raise BadAnswer(f"a class is 1 to {LONGEST_CLASS} printable characters")
+    return unicodedata.normalize("NFC", name).strip(), _score(score)
+
+
+def _score(given: object) -> float:
+    if isinstance(given, bool) or not isinstance(given, Real) or given < 0 or not given <= 1:
+        raise BadAnswer("a score is a number from 0 to 1")
+    return round(float(given), 4)
+
+
+Handed = Arrival | Ingested | Looked | Mailing | Rendering
+Answer = Refused | Tagged | Overlay | Seen | None
 
 
 class BadAnswer(ValueError):
@@ -139,14 +187,17 @@ class Hook:
     """`handed`: the class that is handed over; `answers`: what it may be answered beside None."""
 
     handed: type[Handed]
-    answers: tuple[type[Refused] | type[Tagged] | type[Overlay], ...]
+    answers: tuple[type[Refused] | type[Tagged] | type[Overlay] | type[Seen], ...]
 
 
-BEFORE_INGEST, AFTER_INGEST, RENDER, BEFORE_SHARE = "before_ingest", "after_ingest", "render", "before_share"
+BEFORE_INGEST, AFTER_INGEST, RENDER, CLASSIFY, BEFORE_SHARE = (
+    "before_ingest", "after_ingest", "render", "classify", "before_share"
+)  # fmt: skip
 HOOKS = {
     BEFORE_INGEST: Hook(Arrival, (Refused,)),
     AFTER_INGEST: Hook(Ingested, (Tagged,)),
     RENDER: Hook(Rendering, (Overlay,)),
+    CLASSIFY: Hook(Looked, (Seen,)),
     BEFORE_SHARE: Hook(Mailing, (Refused,)),
 }
 

@@ -20,6 +20,7 @@ ORIGIN = re.compile(
 )  # as browsers send it
 SHORTEST_KEY = 16  # 128 bits, were each character a random byte
 ASYMMETRIC = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"}
+TOLD = {"classes", "unsafe"}
 
 
 def _words(value: object) -> object:
@@ -89,6 +90,12 @@ def _asymmetric(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _told(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not set(value) <= TOLD:
+        raise ValueError(f"only {' and '.join(sorted(TOLD))}")
+    return value
+
+
 def _up_to(most: int) -> AfterValidator:
     def checked(value: tuple[int, ...]) -> tuple[int, ...]:
         if not all(0 <= v <= most for v in value):
@@ -151,6 +158,7 @@ Origins = Annotated[Words, AfterValidator(_origins)]
 WebAddress = Annotated[str, AfterValidator(_web)]
 Certificates = Annotated[str, AfterValidator(_certificates)]
 Asymmetric = Annotated[Words, AfterValidator(_asymmetric)]
+Told = Annotated[Words, AfterValidator(_told)]
 Qualities = Annotated[Six, _up_to(100)]
 Efforts = Annotated[Six, _up_to(6)]
 MailServer = Annotated[str, AfterValidator(_smtp)]

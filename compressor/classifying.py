@@ -1,33 +1,36 @@
-"""The job that has a media looked at: its classes, and how likely it is unsafe."""
+"""The job that has a media looked at, by the model and by plug-ins: its classes, and how likely it is unsafe."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from chipmunk import classes, ids, images_jobs, media
+from chipmunk import classes, hooks, ids, images_jobs, media
 from chipmunk.backends import LOCAL
 from chipmunk.errors import Conflict, NotFound
+from chipmunk.hooks import Looked, Seen
 from chipmunk.jobs import Job
+from chipmunk.media import Media
 from chipmunk.reading import Place, Readable
 from chipmunk.storage import Missing, StoreUnavailable
-from compressor.classifier.process import Seen
+from compressor.inbox import disk
 from compressor.parts import Parts
 
 BEST_FIRST = (5, 6, 4, 3, 2, 1)  # rungs: 640 px are enough for any network
+PIXELS = "pixels"
 
 
 async def classify(parts: Parts, job: Job) -> bool:
     """Looks at the best rung there is; again to the same end. False while rungs are still being made."""
-    if not parts.settings.classifies:
-        raise Conflict("There is no model here any more.")
+    if not parts.settings.has_model and not parts.plugged.takes(hooks.CLASSIFY):
+        raise Conflict("There is no model here any more, and no plug-in that classifies.")
     readable = None if job.media_id is None else await parts.stores.readable(job.media_id)
     if readable is None:
         raise NotFound("There is no such media any more.")
     if readable.processing:
         return False
-    seen = await _seen(parts, readable)
+    seen = merged(await _seen(parts, readable))
     async with parts.database.transaction() as connection:
         if not await classes.keep(connection, readable.id, seen.classes, seen.unsafe, parts.settings.unsafe_threshold):
             raise NotFound("There is no such media any more.")
@@ -36,16 +39,42 @@ async def classify(parts: Parts, job: Job) -> bool:
     return True
 
 
-async def _seen(parts: Parts, readable: Readable) -> Seen:
+def merged(answers: Sequence[Seen]) -> Seen:
+    """The best classes of all answers, each with the best score that it has, and the worst that any says of how unsafe it is."""
+    best: dict[str, float] = {}
+    for name, score in (one for seen in answers for one in seen.classes):
+        best[name] = max(score, best.get(name, 0.0))
+    kept = sorted(best.items(), key=lambda one: -one[1])[: classes.MOST]
+    unsafe = [seen.unsafe for seen in answers if seen.unsafe is not None]
+    return Seen(tuple(one for one in kept if one[1] >= classes.LEAST), max(unsafe, default=None))
+
+
+async def _seen(parts: Parts, readable: Readable) -> list[Seen]:
     async with parts.database.connection() as connection:
         found = await media.find(connection, readable.id)
     rung = next((q for q in BEST_FIRST if q in readable.rungs), None)
     if rung is None or found is None or found.width is None:  # none, or one that we drew of a sound
-        return Seen()
-    sides = await parts.classifier.sides()
+        return []
     async with _here(parts, readable, f"{rung}.webp") as path:
-        looks = await parts.decoders.squares(path, sides)
-    return await parts.classifier.seen(looks)
+        return [*await _by_model(parts, path), *await _by_plugins(parts, found, path)]
+
+
+async def _by_model(parts: Parts, rung: Path) -> list[Seen]:
+    if not parts.settings.has_model:
+        return []
+    looks = await parts.decoders.squares(rung, await parts.classifier.sides())
+    return [await parts.classifier.seen(looks)]
+
+
+async def _by_plugins(parts: Parts, found: Media, rung: Path) -> list[Seen]:
+    flows = tuple(found.flows)
+    if not parts.plugged.concerned(hooks.CLASSIFY, found.kind, flows):
+        return []
+    async with parts.inbox.folder() as folder:
+        with disk():
+            width, height, frames = await parts.decoders.pixels(rung, folder / PIXELS)
+            looked = Looked(found.id.hex, found.kind, found.mime, width, height, frames, flows)
+            return await parts.plugged.classify(looked, folder / PIXELS)
 
 
 @asynccontextmanager

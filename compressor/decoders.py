@@ -114,6 +114,11 @@ class Decoders:
         with _timed("squares", Kind("image", looking.MIME, "webp")):
             return await self._run(looking.looks, rung, sides)
 
+    async def pixels(self, rung: Path, out: Path) -> tuple[int, int, int]:
+        """Writes the pixels of some frames of a rung into the file `out`; width, height, frames. Raises as `look` does."""
+        with _timed("pixels", Kind("image", looking.MIME, "webp")):
+            return await self._run(looking.pixels, rung, out)
+
     async def _run(self, task: Callable[P, R], *args: P.args, **_: P.kwargs) -> R:
         if not self._pool.active:  # broken for good, as when the process that forks the others was killed
             self._pool = self._new_pool()

@@ -1,7 +1,8 @@
-"""What the classifier gets to see of a rung: small squares of its pixels, decoded in a decoding process."""
+"""What classifiers get to see of a rung: the model small squares of its pixels, plug-ins all of them. In a decoding process."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +29,23 @@ class Look:
 def looks(path: Path, sides: Sides) -> list[Look]:
     """A look at some frames, evenly spread, with squares of these sides."""
     with telling_what_broke(), opened(path, MIME, tasks.LIMITS.max_pixels) as image:
-        count = min(getattr(image, "n_frames", 1), tasks.LIMITS.max_frames)
-        found = []
-        for number in sorted({n * count // FRAMES for n in range(FRAMES)}):
-            if count > 1:
-                image.seek(number)
-            found.append(_look(_on_white(image), sides))
-        return found
+        return [_look(frame, sides) for frame in _frames(image)]
+
+
+def pixels(path: Path, out: Path) -> tuple[int, int, int]:
+    """Writes the RGB bytes of these frames, one after another; returns width, height, and how many they are."""
+    with telling_what_broke(), opened(path, MIME, tasks.LIMITS.max_pixels) as image:
+        size, frames = image.size, [frame.tobytes() for frame in _frames(image)]
+    out.write_bytes(b"".join(frames))
+    return *size, len(frames)
+
+
+def _frames(image: Image.Image) -> Iterator[Image.Image]:
+    count = min(getattr(image, "n_frames", 1), tasks.LIMITS.max_frames)
+    for number in sorted({n * count // FRAMES for n in range(FRAMES)}):
+        if count > 1:
+            image.seek(number)
+        yield _on_white(image)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -16,8 +16,8 @@ from pebble import ProcessExpired, ProcessPool
 from chipmunk import metrics
 from chipmunk.config import Settings
 from chipmunk.errors import Unavailable, Unprocessable
+from chipmunk.hooks import Seen
 from compressor.classifier import installed, process
-from compressor.classifier.process import Seen
 from compressor.looking import Look, Sides
 
 AT_ONCE = 8  # pictures in a batch

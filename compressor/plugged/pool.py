@@ -56,6 +56,10 @@ class Pool:
             return False
         return self._hello is None or (hook in self._hello.hooks and kind in self._hello.kinds)
 
+    def takes(self, hook: str) -> bool:
+        """Whether there is anything that it would be asked at that moment."""
+        return self._hello is None or hook in self._hello.hooks
+
     async def ask(self, hook: str, handed: Handed, file: Path | None) -> Answer:
         """Its answer, or Failed. Questions that find all its processes busy wait, as long as an answer may take."""
         began, outcome = time.monotonic(), "aborted"

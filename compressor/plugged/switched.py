@@ -21,11 +21,13 @@ from chipmunk.hooks import (
     Arrival,
     Handed,
     Ingested,
+    Looked,
     Mailing,
     PluginUnavailable,
     Refused,
     RefusedByPlugin,
     Rendering,
+    Seen,
     Tagged,
 )
 from chipmunk.media import Media
@@ -94,6 +96,16 @@ class Plugged:
             return ()
         answer = await self._ask(name, hooks.AFTER_INGEST, ingested, file)
         return answer.tags if isinstance(answer, Tagged) else ()
+
+    async def classify(self, looked: Looked, file: Path) -> list[Seen]:
+        """What each of those concerned sees; PluginUnavailable where one of them does not answer."""
+        names = self.concerned(hooks.CLASSIFY, looked.kind, looked.flows)
+        answers = [await self._ask(name, hooks.CLASSIFY, looked, file) for name in names]
+        return [answer for answer in answers if isinstance(answer, Seen)]
+
+    def takes(self, hook: str) -> bool:
+        """Whether any takes part in it."""
+        return any(pool.takes(hook) for pool in self._pools)
 
     async def enqueue(self, connection: Connection, new: New, flows: tuple[str, ...]) -> None:
         """In the transaction that makes a media: a job for each plug-in that is to be asked about it afterwards."""

@@ -24,7 +24,7 @@ async def classify(call: Call) -> Response:
     body = call.body
     assert isinstance(body, ClassifyImages)
     if not call.parts.settings.classifies:
-        raise NotInstalled("No images are classified here: no model is set.")
+        raise NotInstalled("No images are classified here: no model is set, and no plug-in tells classes.")
     wanted = list(dict.fromkeys(ids.parse_id(text) for text in body.images_ids_lst))
     asked: list[UUID] = []
     async with call.changing() as connection:

@@ -22,8 +22,8 @@ async def put_flow(call: Call) -> Response:
     name, body = call.name("flow"), call.body
     assert isinstance(body, FlowFields)
     fields, placing = body.model_dump(exclude_unset=True, exclude={"backends"}), "backends" in body.model_fields_set
-    if fields.get("unsafe", "allow") != "allow" and not call.parts.settings.unsafe_classifier:
-        raise NotInstalled("No model is set that tells unsafe media.", flow=name)
+    if fields.get("unsafe", "allow") != "allow" and not call.parts.settings.tells_unsafe:
+        raise NotInstalled("No model is set that tells unsafe media, and no plug-in does.", flow=name)
     if placing:
         need_free(call.parts.settings)
     async with call.changing() as connection:

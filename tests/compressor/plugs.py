@@ -26,6 +26,10 @@ def install_kindly(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     install(monkeypatch, folder, "kindly", "Kindly", (HERE / "plugins" / "kindly.py").read_text())
 
 
+def install_colours(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    install(monkeypatch, folder, "colours", "Colours", (HERE / "plugins" / "colours.py").read_text())
+
+
 def install_hostile(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     install(monkeypatch, folder, "hostile", "Hostile", (HERE / "plugins" / "hostile.py").read_text())
 

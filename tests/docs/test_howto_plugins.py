@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chipmunk import config, hooks
-from chipmunk.hooks import Arrival, Ingested, Mailing, RefusedByPlugin
+from chipmunk.hooks import Arrival, Ingested, Looked, Mailing, RefusedByPlugin, Seen
 from compressor.plugged.switched import OURS, Plugged
 from solo.packages import PROJECT
 from tests.compressor.plugs import install
@@ -53,6 +53,16 @@ async def test_the_example_of_the_page_does_what_it_says(tmp_path: Path, monkeyp
                     await plugged.before_share(mail)
 
 
+async def test_the_classifier_of_the_page_sees_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, tmp_path / "packages", "brightness", "Brightness", files(PAGE)["brightness.py"])
+    given = next(settings(block) for block in blocks(PAGE, "ini") if "brightness" in block)
+    pixels = tmp_path / "pixels"
+    pixels.write_bytes(bytes([255] * 9 + [0] * 3))
+    async with Plugged(given) as plugged:
+        looked = Looked("0" * 32, "image", "image/png", 2, 2, 1, ("wall",))
+        assert await plugged.classify(looked, pixels) == [Seen((("bright", 0.75), ("dark", 0.25)))]
+
+
 def test_the_settings_of_the_page_are_taken() -> None:
     for block in blocks(PAGE, "ini")[:-1]:
         [name] = settings(block).plugins
@@ -72,7 +82,8 @@ def test_each_hook_is_documented_with_what_it_is_handed_and_may_answer() -> None
     classes = {c for h in hooks.HOOKS.values() for c in (h.handed, *h.answers)}
     told = {(c[0].strip("`"), field) for c in rows("plugins", "`[A-Z].*", cells=3) for field in codes(c[1])}
     assert told == {(c.__name__, field.name) for c in classes for field in dataclasses.fields(c)}
-    limits = (f"after {hooks.LONGEST_REASON} characters", f"at most {hooks.MOST_TAGS}, of at most {hooks.LONGEST_TAG}")
+    limits = (f"after {hooks.LONGEST_REASON} characters", f"at most {hooks.MOST_TAGS}, of at most {hooks.LONGEST_TAG}",
+        f"at most {hooks.MOST_CLASSES} pairs of a name, of at most {hooks.LONGEST_CLASS}")  # fmt: skip
     assert all(limit in text("plugins") for limit in limits)
     attributes = {c[0].strip("`") for c in rows("plugins", "`[a-z]+`", cells=2)}
     assert attributes == {*hooks.Plugin.__annotations__, "options"}
