@@ -160,7 +160,7 @@ class TooLarge(Problem):
 
 class QuotaExceeded(Problem):
     status, code, title = 413, "quota_exceeded", "Quota exceeded"
-    sentence = "The file and its renditions do not fit into what is left of the user's quota."
+    sentence = "The file and its renditions do not fit into what is left of the quota of the user, or of the app."
 
 
 class Unsupported(Problem):
