@@ -174,7 +174,8 @@ def test_what_an_app_could_not_be_told_is_listed_and_sent_after_all(
     def dead() -> int:
         sql(
             app,
-            "update webhook_deliveries set attempts = 9, next_at = now() where state = 'pending' and leased_until is null",
+            "update webhook_deliveries set attempts = 9, next_at = now() where id in (select id from webhook_deliveries"
+            " where state = 'pending' and leased_until is null for update skip locked)",
         )
         return int(app.http.get(path).json()["dead"])
 
