@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from chipmunk import flows, jobs, revocations
+from chipmunk import flows, revocations
 from chipmunk.db import Connection
 from chipmunk.errors import Conflict, NotFound
 
@@ -144,6 +144,8 @@ async def user_quota(connection: Connection, app: int, default: int) -> int:
 
 async def delete(connection: Connection, name: str) -> tuple[int, UUID]:
     """Takes the app away at once, and everything of its users by a job. The name is free and inherits nothing."""
+    from chipmunk import jobs  # with the queue, which the authorizer has no use for
+
     if name == DEFAULT:
         raise Conflict("The first app is that of the settings and stays.", app=name)
     app = await connection.fetchval(
