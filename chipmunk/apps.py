@@ -93,11 +93,11 @@ async def put(connection: Connection, name: str, given: Mapping[str, int | None]
     if app is None:
         app = await connection.fetchval("insert into apps (name) values ($1) returning id", name)
         await flows.put(connection, app, flows.GENERAL, posting="users", description=GENERAL)
+    if "quota_bytes" in given:  # before the app's row is locked for anything else
+        await _limit(connection, app, given["quota_bytes"])
     for limit in LIMITS:
         if limit in given and limit != "quota_bytes":
             await connection.execute(f"update apps set {limit} = $2 where id = $1", app, given[limit])
-    if "quota_bytes" in given:
-        await _limit(connection, app, given["quota_bytes"])
     return await get(connection, name), new
 
 

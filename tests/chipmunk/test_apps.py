@@ -137,7 +137,7 @@ def test_a_quota_set_while_users_upload_counts_every_byte(database: str) -> None
 
         async def setting() -> None:
             for n in range(40):
-                await put(db, "shop", quota_bytes=None if n % 4 == 3 else 10**9 + n)
+                await put(db, "shop", calls_per_minute=n + 1, quota_bytes=None if n % 4 == 3 else 10**9 + n)
                 await asyncio.sleep(0.01)
             over.set()
 
