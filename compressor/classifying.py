@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -98,6 +99,6 @@ async def _bring(parts: Parts, readable: Readable, place: Place, file: str, to: 
     if not place.has(file):
         raise Missing()
     store = await parts.stores.of_media(place.backend, readable.id, plain=place.plain)
-    with to.open("wb") as out:
-        async for chunk in store.open(place.objects[file].key):
-            out.write(chunk)
+    data = b"".join([chunk async for chunk in store.open(place.objects[file].key)])
+    with disk():
+        await asyncio.to_thread(to.write_bytes, data)
