@@ -92,6 +92,15 @@ STORED = """\
       proxy_connect_timeout 1s; proxy_send_timeout 5s; proxy_read_timeout 45s; proxy_next_upstream {next};
       add_header Cache-Control $freshness;"""
 
+# As it comes, with the ranges and conditions that the viewer asked for.
+PASSED_ON = """\
+      proxy_cache off; proxy_buffers 8 64k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0;
+      error_page 404 @404; error_page 412 @412; error_page 416 @bad_range; error_page 500 502 503 504 =503 @503;
+      proxy_set_header Range $http_range; proxy_set_header If-Range $http_if_range;
+      proxy_set_header If-Match $http_if_match; proxy_set_header If-None-Match $http_if_none_match;
+      proxy_set_header If-Modified-Since $http_if_modified_since;
+      proxy_set_header If-Unmodified-Since $http_if_unmodified_since;"""
+
 UPLOAD = """\
       auth_request_set $ticket $upstream_http_x_ticket;
       auth_request_set $refused_status $upstream_http_x_status;
@@ -172,6 +181,7 @@ def _values(settings: Settings) -> dict[str, str]:
         "decide": DECIDE.format(next=again),
         "ask_again": ASK_AGAIN if several else "",
         "stored": STORED.format(next=once),
+        "passed_on": PASSED_ON,
         "call": CALL.format(send=10, read=90, next=once, cors=preflight + _indented(cors)),
         "resumable": CALL.format(send=60, read=300, next=once, cors=_indented(cors)),
         "upload": UPLOAD + _indented(cors),

@@ -1,7 +1,8 @@
 """Views of media that lie elsewhere: what nginx, which has asked the authorizer already, sends on to the viewer.
 
 A rung comes whole, for nginx to keep; an original with the ranges and conditions that the viewer asked for, a stretch at a
-time. What lies on the local volume is nginx's to send. nginx alone gets here: it has no way in for `/-/`.
+time. What lies on the local volume is nginx's to send; what it does not find there it asks for `again`, to be given from
+wherever it is. nginx alone gets here: it has no way in for `/-/`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gateway.api.fetching import STRETCH, OnLocalVolume, Reader
 from gateway.questions import MIME
 
 ROUTE = "/-/stored/{media:path}"
-PATH = re.compile(rb"/-/stored/([0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f]{32}))/([0-6]|1[1-9]|2[01])")
+PATH = re.compile(rb"/-/stored/([0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f]{32}))/([0-6]|1[1-9]|2[01])(/again)?")
 KEPT_SECONDS = 7 * 24 * 60 * 60
 MOST_AT_ONCE = 200  # originals under way, each with a stretch in memory
 log = structlog.get_logger()
@@ -51,7 +52,7 @@ class StoredViews:
         file = None if found is None else found.file(quality)
         if found is None or file is None or ids.folder(media).encode() != asked[1]:
             raise NotFound()
-        view = View(parts, found, file, quality)
+        view = View(parts, found, file, quality, again=asked[4] is not None)
         try:
             if quality:
                 await view.rung(scope, send)
@@ -70,9 +71,9 @@ class StoredViews:
 class View:
     """The answer to one view."""
 
-    def __init__(self, parts: Parts, found: Readable, file: str, quality: int) -> None:
+    def __init__(self, parts: Parts, found: Readable, file: str, quality: int, *, again: bool) -> None:
         self._database = parts.database
-        self._found, self._file = found, file
+        self._found, self._file, self._again = found, file, again
         self._reader = Reader(parts.stores, found, file)
         self._stands_in = file not in (ORIGINAL, renditions.file(quality))
         mime = found.mime if MIME.fullmatch(found.mime) else "application/octet-stream"
@@ -85,7 +86,7 @@ class View:
     def _stored(self) -> Stored:
         stored = self._found.stored(self._file)
         if stored is None:
-            raise OnLocalVolume
+            raise Unavailable() if self._again else OnLocalVolume
         return stored
 
     async def from_disk(self, send: Send) -> None:
@@ -96,7 +97,7 @@ class View:
     async def rung(self, scope: Scope, send: Send) -> None:
         """All of it: conditions and ranges are nginx's to see to."""
         stored = self._stored()
-        data = await self._reader.read(0, stored.bytes)
+        data = await self._reader.read(0, stored.bytes, begun=self._again)
         async with self._database.connection() as connection:
             if not await reading.is_live(connection, self._found.id):
                 raise NotFound()  # nothing may come to be kept by nginx after it has been told to forget
@@ -125,7 +126,7 @@ class View:
         if scope["method"] == "HEAD" or start == end:
             await _begin(send, status, fields)
             return await _end(send)
-        first = await self._reader.read(start, min(start + STRETCH, end))
+        first = await self._reader.read(start, min(start + STRETCH, end), begun=self._again)
         await _begin(send, status, fields)
         await self._stream(first, start, end, None if part else stored, receive, send)
 

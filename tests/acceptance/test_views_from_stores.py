@@ -277,7 +277,7 @@ def test_no_way_leads_to_the_inner_addresses(
         f"/{inner}?x", f"/{inner}/", f"/%2d/{inner[2:]}", f"/{inner}/../../../../../../v1/flows",
         f"/{inner}%3f/../../../../../../../v1/flows", f"/{inner}%23/../../../../../../../v1/flows",
         f"/{inner}#/../../../../../../v1/flows",
-        f"/{local}", f"/v1/../{local}", "/-/away/0", "/@away",
+        f"/{local}", f"/v1/../{local}", "/-/away/0", "/@away", f"/{inner}/again", "/@again",
     ):  # fmt: skip
         status, body = raw(elsewhere.system, path)
         assert status in (400, 401, 404), path
@@ -352,6 +352,27 @@ def test_the_local_volume_serves_where_it_is_the_backup(elsewhere: Elsewhere, ow
         assert answer.headers["etag"].count("-") == 1  # nginx's own
         like = fields(before[min(quality, 1)])
         assert {**fields(answer), "content-length": ""} == {**like, "content-length": ""}
+    part = ada.get(f"{media['url']}0/", headers={"Range": "bytes=5-9"})
+    assert (part.status_code, part.content) == (206, held[0][5:10])
+
+
+def test_what_is_gone_from_the_local_volume_since_it_was_named_comes_from_where_it_is(
+    elsewhere: Elsewhere, owner: str
+) -> None:
+    flow = elsewhere.flow(("first", "primary"), ("local", "backup"))
+    media = elsewhere.stored(owner, photo(900, 700, 32), flow, filename="a b.jpg")
+    held, ada = elsewhere.on_disk(media), elsewhere.app.viewer(owner)
+    elsewhere.line(elsewhere.proxy.gone())
+    assert ada.get(f"{media['url']}4/").content == held[4]
+    shutil.rmtree(media_folder(elsewhere.system, media["id"]))
+    for quality in (0, 5):
+        problem(ada.get(f"{media['url']}{quality}/"), 503, "unavailable")
+    elsewhere.line(elsewhere.proxy.heal())
+    until(lambda: ada.get(f"{media['url']}5/").status_code == 200, 10, "the view")
+    for quality in (0, 3, 6):
+        answer = ada.get(f"{media['url']}{quality}/")
+        assert (answer.status_code, answer.content) == (200, held[quality])
+        assert ("content-disposition" in answer.headers) == (quality == 0)
     part = ada.get(f"{media['url']}0/", headers={"Range": "bytes=5-9"})
     assert (part.status_code, part.content) == (206, held[0][5:10])
 

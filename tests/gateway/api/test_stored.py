@@ -110,10 +110,10 @@ class House:
         return {row.backend: row.role for row in rows if row.role is not None and row.backend != backends.LOCAL}
 
     async def ask(
-        self, quality: int, method: str = "GET", path: str = "", leaves: float = 60, **asked: str
+        self, quality: int, method: str = "GET", path: str = "", leaves: float = 60, again: bool = False, **asked: str
     ) -> tuple[int, dict[str, str], bytes]:
         """The answer; cut short where the app ends before its end. Whoever asks leaves after some seconds."""
-        path = path or f"/-/stored/{ids.folder(self.media)}/{quality}"
+        path = path or f"/-/stored/{ids.folder(self.media)}/{quality}{'/again' * again}"
         said = [(name.replace("_", "-").encode(), value.encode()) for name, value in asked.items()]
         scope = {"type": "http", "method": method, "raw_path": path.encode(), "headers": said, "app": self}
         sent: list[Any] = []
@@ -225,6 +225,27 @@ async def test_the_local_volume_is_nginxs_to_send(house: House) -> None:
     first.state = "away"
     assert "x-accel-redirect" in (await house.ask(2))[1]
     assert "x-accel-redirect" in (await house.ask(0))[1]
+
+
+async def test_what_nginx_did_not_find_on_the_local_volume_is_read_from_wherever_it_is(house: House) -> None:
+    await house.fill()
+    for quality in (0, 2):
+        with pytest.raises(Unavailable):
+            await house.ask(quality, again=True)
+    first = await house.shelf("first", "primary")
+    first.state = "away"
+    for quality in (0, 2):
+        assert "x-accel-redirect" in (await house.ask(quality))[1]
+        with pytest.raises(Unavailable):
+            await house.ask(quality, again=True)
+    first.state = "there"
+    assert (await house.ask(2, again=True))[2] == RUNG
+    assert (await house.ask(0, again=True))[2] == ORIGINAL
+    assert (await house.ask(0, again=True, range="bytes=0-9"))[2] == ORIGINAL[:10]
+    async with house.database.transaction() as connection:
+        await media.delete(connection, await apps.default_app(connection), house.media, None)
+    with pytest.raises(NotFound):
+        await house.ask(2, again=True)
 
 
 async def test_an_original_is_sealed_on_ipfs_and_comes_as_it_was(house: House) -> None:
