@@ -25,6 +25,7 @@ LONGEST_REASON = 300
 MOST_TAGS, LONGEST_TAG = 32, 64
 MOST_CLASSES, LONGEST_CLASS = 32, 64
 MODES = {"file": "rb", "out": "wb"}  # of the fields that are files
+SHARING_PATH = "/-/before_share"  # of a compressor, for the API's process
 NOT_OPEN = io.BytesIO()  # what the service has in the place of a file: it opens one for each question
 UNPRINTABLE = re.compile(r"[^\w\s!-~–—…]")
 
@@ -68,16 +69,20 @@ class Ingested:
 
 
 @dataclass(frozen=True, slots=True)
-class Mailing:
-    """before_share: a mail that is about to be sent, with a link to a media of this kind and type."""
+class Sharing:
+    """before_share: a link to a media of this kind and type that is about to be made, or a mail with one to be sent.
+
+    `audience` is `anyone`, or `user:` and a name; the others are of a mail.
+    """
 
     media: str
     kind: str
     mime: str
     flows: tuple[str, ...]
-    address: str
-    subject: str
-    text: str
+    audience: str
+    address: str | None = None
+    subject: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,7 @@ def _score(given: object) -> float:
     return round(float(given), 4)
 
 
-Handed = Arrival | Ingested | Looked | Mailing | Rendering
+Handed = Arrival | Ingested | Looked | Rendering | Sharing
 Answer = Refused | Tagged | Overlay | Seen | None
 
 
@@ -198,7 +203,7 @@ HOOKS = {
     AFTER_INGEST: Hook(Ingested, (Tagged,)),
     RENDER: Hook(Rendering, (Overlay,)),
     CLASSIFY: Hook(Looked, (Seen,)),
-    BEFORE_SHARE: Hook(Mailing, (Refused,)),
+    BEFORE_SHARE: Hook(Sharing, (Refused,)),
 }
 
 

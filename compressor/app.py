@@ -26,7 +26,7 @@ from chipmunk.errors import (
     QuotaExceeded,
     Unavailable,
 )
-from compressor import asking, filenames, images, purge, reporting, variants
+from compressor import asking, filenames, images, purge, reporting, sharing, variants
 from compressor.admission import admit, precheck, recognized
 from compressor.asking import Asking
 from compressor.doors import data_uri, direct, edited, from_url, multipart, presigned, raw, tus
@@ -187,6 +187,7 @@ ROUTES = [
     *edited.ROUTES,
     *variants.ROUTES,
     *reporting.ROUTES,
+    *sharing.ROUTES,
 ]
 
 

@@ -17,7 +17,7 @@ from chipmunk import mail, media, metrics, recipients, shares
 from chipmunk.config import Settings
 from chipmunk.db import GONE, Connection
 from chipmunk.errors import NotFound, Unavailable, Unprocessable
-from chipmunk.hooks import Mailing
+from chipmunk.hooks import Sharing
 from chipmunk.jobs import Job
 from chipmunk.mail import Frame, Mail
 from chipmunk.shares import Share
@@ -106,8 +106,15 @@ async def _permitted(parts: Parts, connection: Connection, wanted: Mail, job: Jo
     found = None if job.media_id is None else await media.find(connection, job.media_id)
     if found is not None:
         await parts.plugged.before_share(
-            Mailing(
-                found.id.hex, found.kind, found.mime, tuple(found.flows), wanted.address, wanted.subject, wanted.body
+            Sharing(
+                found.id.hex,
+                found.kind,
+                found.mime,
+                tuple(found.flows),
+                "anyone",
+                wanted.address,
+                wanted.subject,
+                wanted.body,
             )
         )
 

@@ -163,7 +163,7 @@ IMAGES = (
     Operation("send_direct", "PUT", "/v1/images/direct/{token}", "Send the bytes of one, where this service takes them in", "whoever has the URL", "anyone", takes=(("*/*", None),), problems=(e.Forbidden, e.LengthRequired, e.EmptyFile, e.Mismatch, e.Conflict, e.Locked, e.QuotaExceeded, e.Busy, e.DiskFull), side="compressor"),
 )  # fmt: skip
 LINKS = (
-    Operation("create_link", "POST", "/v1/media/{media}/links", "Make a link", OWN, scope="manage", status=201, answer=s.Link, takes=((JSON, s.LinkFields),), problems=(e.UnknownUser, e.Conflict)),
+    Operation("create_link", "POST", "/v1/media/{media}/links", "Make a link", OWN, scope="manage", status=201, answer=s.Link, takes=((JSON, s.LinkFields),), problems=(e.UnknownUser, e.Conflict, RefusedByPlugin, PluginUnavailable)),
     Operation("list_links", "GET", "/v1/media/{media}/links", "The links of a media, newest first", OWN, scope="view", answer=s.Link, a_list=True, query=PAGE),
     Operation("delete_links", "DELETE", "/v1/media/{media}/links", "Revoke all links; the standing one gets a new address", OWN, scope="manage", status=204),
     Operation("delete_link", "DELETE", "/v1/links/{link}", "Revoke a link", OWN, scope="manage", status=204),

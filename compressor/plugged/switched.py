@@ -22,12 +22,12 @@ from chipmunk.hooks import (
     Handed,
     Ingested,
     Looked,
-    Mailing,
     PluginUnavailable,
     Refused,
     RefusedByPlugin,
     Rendering,
     Seen,
+    Sharing,
     Tagged,
 )
 from chipmunk.media import Media
@@ -65,11 +65,11 @@ class Plugged:
         """Raises RefusedByPlugin, or PluginUnavailable: what cannot be looked at is not taken."""
         await self._permitted(hooks.BEFORE_INGEST, arrival, file)
 
-    async def before_share(self, mailing: Mailing) -> None:
+    async def before_share(self, sharing: Sharing) -> None:
         """As `before_ingest`."""
-        await self._permitted(hooks.BEFORE_SHARE, mailing, None)
+        await self._permitted(hooks.BEFORE_SHARE, sharing, None)
 
-    async def _permitted(self, hook: str, handed: Arrival | Mailing, file: Path | None) -> None:
+    async def _permitted(self, hook: str, handed: Arrival | Sharing, file: Path | None) -> None:
         for name in self.concerned(hook, handed.kind, handed.flows):
             answer = await self._ask(name, hook, handed, file)
             if isinstance(answer, Refused):

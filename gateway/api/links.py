@@ -12,6 +12,7 @@ from chipmunk.errors import NotFound, UnknownUser
 from chipmunk.operations import answers
 from chipmunk.operations.answers import when
 from chipmunk.operations.sharing import LinkFields
+from gateway.api import consent
 from gateway.api.call import Call, listed, nothing, put
 
 
@@ -21,6 +22,7 @@ async def create_link(call: Call) -> Response:
     audience, _, name = body.audience.partition(":")
     original = audience != "anyone" if body.original is None else body.original
     ttl = None if body.ttl_seconds is None else timedelta(seconds=body.ttl_seconds)
+    await _agreed(call, identifier, body.audience)
     password = None if body.password is None else await _hashed(call, identifier, body.password.get_secret_value())
     async with call.changing() as connection:
         found = await media.owned(connection, call.app, identifier, call.key)
@@ -38,6 +40,15 @@ async def create_link(call: Call) -> Response:
         }  # fmt: skip
         await call.note(connection, "link.made", user=found.owner_id, media=identifier, link=link.id, changes=changes)
     return put(answers.link(link, call.parts.links), 201)
+
+
+async def _agreed(call: Call, identifier: UUID, audience: str) -> None:
+    """Plug-ins that have a say are asked before anything is written; a link for the owner alone shares nothing."""
+    if audience == "owner" or not call.parts.settings.plugins:
+        return
+    async with call.reading() as connection:
+        found = await media.owned(connection, call.app, identifier, call.key)
+    await consent.to_share(call.parts.settings, found, audience)
 
 
 async def _hashed(call: Call, identifier: UUID, password: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chipmunk import config, hooks
-from chipmunk.hooks import Arrival, Ingested, Looked, Mailing, RefusedByPlugin, Seen
+from chipmunk.hooks import Arrival, Ingested, Looked, RefusedByPlugin, Seen, Sharing
 from compressor.plugged.switched import OURS, Plugged
 from solo.packages import PROJECT
 from tests.compressor.plugs import install
@@ -45,12 +45,14 @@ async def test_the_example_of_the_page_does_what_it_says(tmp_path: Path, monkeyp
             media = Ingested(**ABOUT, media="0" * 32, length=length, flows=())  # type: ignore[arg-type]
             assert await plugged.after_ingest(name, media, body) == tags
         for address, goes in (("ann@example.com", True), ("ann@elsewhere.org", False)):
-            mail = Mailing("0" * 32, "image", "image/png", (), address, "Look", "There")
-            if goes:
-                await plugged.before_share(mail)
-            else:
-                with pytest.raises(RefusedByPlugin, match="inside it only"):
-                    await plugged.before_share(mail)
+            about = ("0" * 32, "image", "image/png", ())
+            audience = "user:bob" if goes else "anyone"
+            for shared in (Sharing(*about, "anyone", address, "Look", "There"), Sharing(*about, audience)):
+                if goes:
+                    await plugged.before_share(shared)
+                else:
+                    with pytest.raises(RefusedByPlugin, match="inside it only"):
+                        await plugged.before_share(shared)
 
 
 async def test_the_classifier_of_the_page_sees_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 
-from chipmunk.hooks import Ingested, Mailing, Plugin, Refused, Tagged
+from chipmunk.hooks import Ingested, Plugin, Refused, Sharing, Tagged
 
 
 class Kindly(Plugin):
@@ -16,7 +16,9 @@ class Kindly(Plugin):
         right = hashlib.sha256(ingested.file.read()).hexdigest() == ingested.sha256
         return Tagged((ingested.mime, "whole" if right else "broken", "É", "e\u0301"))
 
-    def before_share(self, mailing: Mailing) -> Refused | None:
-        if mailing.address.endswith("@" + self.options["within"]):
+    def before_share(self, sharing: Sharing) -> Refused | None:
+        if sharing.address is None:
+            return None if sharing.audience == "user:bob" else Refused(f"No {sharing.kind} for {sharing.audience}.")
+        if sharing.address.endswith("@" + self.options["within"]):
             return None
-        return Refused(f"{mailing.kind} {mailing.subject!r} may not leave for {mailing.address}.")
+        return Refused(f"{sharing.kind} {sharing.subject!r} may not leave for {sharing.address}.")
