@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image, ImageFilter, ImageStat
 
 from chipmunk.errors import CorruptImage, Problem, TooManyPixels, Unsupported
+from compressor import hdr
 from compressor.containers import Allowance, confine, frames, is_whole, opened, seconds
 from compressor.limits import Limits
 
@@ -142,9 +143,10 @@ def _image(frame: Any, mode: str) -> Image.Image:
 
 def _upright(frame: Any, stream: Any, limits: Limits) -> Image.Image:
     """In RGB, with square pixels."""
-    space = frame.colorspace
+    space, transfer = frame.colorspace, int(frame.color_trc)
     if space == UNSPECIFIED:
         space = BT709 if frame.height >= HD_LINES else BT601
+        space = hdr.BT2020 if hdr.is_hdr(transfer) else space
     ratio = float(stream.sample_aspect_ratio or 1)
     width, height = frame.width, frame.height
     if 1 < ratio <= STRANGEST_PIXEL:
@@ -156,6 +158,8 @@ def _upright(frame: Any, stream: Any, limits: Limits) -> Image.Image:
         width=width, height=height, format="rgb24", src_colorspace=space, interpolation="BICUBIC", threads=1
     )
     image = _image(rgb, "RGB")
+    if hdr.is_hdr(transfer):
+        image = hdr.shown(image, transfer)
     turn = _turn(frame)[0]
     return image if turn is None else image.transpose(turn)
 

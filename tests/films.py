@@ -41,6 +41,7 @@ def blurred(width: int = 320, height: int = 240) -> Image.Image:
 def video(
     images: Sequence[Image.Image], kind: str = "mp4", codec: str = "", turn: int = 0, sound: bool = False,
     options: dict[str, str] | None = None, live: bool = False, pixel: Fraction | None = None, space: int | None = None,
+    transfer: int | None = None,
     **container: Any,
 ) -> bytes:  # fmt: skip
     """Frames at ten a second. `turn`: degrees counterclockwise that a player has to apply; `live`: it does not say how long."""
@@ -53,6 +54,8 @@ def video(
             stream.codec_context.sample_aspect_ratio = pixel
         if space is not None:
             stream.codec_context.colorspace = space
+        if transfer is not None:
+            stream.codec_context.color_trc = transfer
         if turn:
             stream.set_display_rotation(turn)
         track: Any = (

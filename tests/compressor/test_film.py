@@ -105,6 +105,28 @@ def test_pixels_become_square_and_colours_are_those_meant(studio: Studio, tmp_pa
         close(rungs[5], pictures.CORNERS, off=8)
 
 
+@pytest.mark.parametrize(("transfer", "card", "paper"), [(18, 0.38, 0.75), (16, 0.38, 0.58)], ids=["HLG", "PQ"])
+def test_what_hdr_means_by_grey_and_by_paper_is_that_on_a_screen(
+    studio: Studio, tmp_path: Path, transfer: int, card: float, paper: float
+) -> None:
+    """The card of 18 % and the reference white of BT.2408, table 1: 26 and 203 cd/m²."""
+    image = films.scene(320, 240)
+    for level, left in ((card, 0), (paper, 80), (0.0, 160)):
+        image.paste((round(255 * level),) * 3, (left, 0, left + 80, 240))
+    image.paste((round(255 * paper), 0, 0), (240, 0, 320, 240))
+    _, rungs = studio.climb(films.video([image] * 3, space=9, transfer=transfer), tmp_path)
+    grey, white, black, red = (rungs[5].getpixel((x, 120)) for x in (40, 120, 200, 280))
+    assert max(abs(c - 100) for c in grey) <= 6, grey  # sRGB of 26 / 203
+    assert min(white) > 210, white
+    assert max(white) - min(white) <= 6, white
+    assert max(black) <= 6, black
+    assert red[0] > 240, red
+    assert max(red[1:]) < 30, red
+    _, rungs = studio.climb(films.video([image] * 3, space=9), tmp_path)
+    plain = rungs[5].getpixel((120, 120))
+    assert max(abs(c - 255 * paper) for c in plain) <= 6, plain
+
+
 def test_a_square_is_cut_from_the_middle_and_made_again_alike(studio: Studio, tmp_path: Path) -> None:
     data = films.video([films.scene(480, 240)] * 3)
     _, rungs = studio.climb(data, tmp_path, square=True)
