@@ -89,6 +89,14 @@ async def put(
     return flow, row["new"]
 
 
+async def policy(connection: Connection, app: int, name: str) -> str | None:
+    """What the flow says of unsafe media, until the transaction ends; None where it is not there."""
+    found: str | None = await connection.fetchval(
+        "select unsafe from flows where app_id = $1 and name = $2 for no key update", app, name
+    )
+    return found
+
+
 async def get(connection: Connection, app: int, name: str) -> Flow:
     """The app's flow of that name, or NotFound."""
     row = await connection.fetchrow(f"select {COLUMNS} from flows where app_id = $1 and name = $2", app, name)

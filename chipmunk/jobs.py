@@ -20,10 +20,10 @@ from chipmunk.ids import new_id
 LADDER, PURGE_MEDIA, PURGE_USER, PURGE_APP = "ladder", "purge_media", "purge_user", "purge_app"
 COPY, MOVE, SCRUB, FETCH, COLLECT = "copy", "move", "scrub", "fetch", "collect"
 IMAGES, WALK, TAKE, MAIL, AFTER_INGEST = "images", "walk", "take", "mail", "after_ingest"
-CLASSIFY = "classify"
+CLASSIFY, JUDGE = "classify", "judge"
 KINDS = (
     LADDER, PURGE_MEDIA, PURGE_USER, PURGE_APP, COPY, MOVE, SCRUB, FETCH, COLLECT, IMAGES, WALK, TAKE, MAIL, AFTER_INGEST,
-    CLASSIFY,
+    CLASSIFY, JUDGE,
 )  # fmt: skip
 CANCELLABLE = frozenset({LADDER, MOVE, SCRUB, FETCH, IMAGES})
 COLUMNS = (

@@ -20,7 +20,7 @@ from chipmunk.errors import Conflict, NotFound, Unprocessable
 from chipmunk.vault import Vault, fingerprint_of
 
 Event = Literal[
-    "media.created", "media.ready", "media.failed", "media.trashed", "media.restored", "media.deleted",
+    "media.created", "media.ready", "media.failed", "media.trashed", "media.restored", "media.deleted", "media.reviewed",
     "job.completed", "job.failed", "job.failed_partial", "job.cancelled",
 ]  # fmt: skip
 MOST = 20  # of an app

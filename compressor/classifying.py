@@ -1,4 +1,5 @@
-"""The job that has a media looked at, by the model and by plug-ins: its classes, and how likely it is unsafe."""
+"""The job that has a media looked at, by the model and by plug-ins: its classes, and how likely it is unsafe; and the one
+that goes over a flow which says something else of what is unsafe."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
-from chipmunk import classes, hooks, ids, images_jobs, media
+from chipmunk import classes, hooks, ids, images_jobs, jobs, media, whereabouts
 from chipmunk.backends import LOCAL
 from chipmunk.errors import Conflict, NotFound
 from chipmunk.hooks import Looked, Seen
@@ -20,6 +22,7 @@ from compressor.parts import Parts
 
 BEST_FIRST = (5, 6, 4, 3, 2, 1)  # rungs: 640 px are enough for any network
 PIXELS = "pixels"
+BATCH = 200
 
 
 async def classify(parts: Parts, job: Job) -> bool:
@@ -38,6 +41,24 @@ async def classify(parts: Parts, job: Job) -> bool:
         if job.part_of is not None:
             await images_jobs.seen(connection, job)
     return True
+
+
+async def judge(parts: Parts, job: Job) -> bool:
+    """Judges what is in the flow anew, and has looked at what was not, oldest first. Again is fine."""
+    flow, after, done = job.payload["flow"], UUID(int=0), 0
+    while True:
+        async with parts.database.connection() as connection:
+            page = await whereabouts.of_flow(connection, flow, after, BATCH)
+        for identifier in page:
+            async with parts.database.transaction() as connection:
+                await classes.judge(connection, identifier, parts.settings.unsafe_threshold)
+                await classes.ask(connection, identifier)
+        done += len(page)
+        async with parts.database.connection() as connection:
+            await jobs.advance(connection, job.id, {"done": done})
+        if len(page) < BATCH:
+            return True
+        after = page[-1]
 
 
 def merged(answers: Sequence[Seen]) -> Seen:

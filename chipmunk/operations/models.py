@@ -214,7 +214,19 @@ class Form(Taken):
 class Job(BaseModel):
     id: Id
     kind: Literal[
-        "ladder", "purge_media", "purge_user", "copy", "move", "scrub", "fetch", "collect", "images", "classify"
+        "ladder",
+        "purge_media",
+        "purge_user",
+        "copy",
+        "move",
+        "scrub",
+        "fetch",
+        "collect",
+        "images",
+        "mail",
+        "after_ingest",
+        "classify",
+        "judge",
     ]
     state: Literal["queued", "running", "completed", "failed", "failed_partial", "cancelled"]
     attempts: int

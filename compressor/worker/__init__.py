@@ -81,7 +81,7 @@ AFAR: dict[str, Work] = {
     jobs.MAIL: mailing.send,
     jobs.AFTER_INGEST: after.after_ingest,
 }
-LOOKING: dict[str, Work] = {jobs.CLASSIFY: classifying.classify}
+LOOKING: dict[str, Work] = {jobs.CLASSIFY: classifying.classify, jobs.JUDGE: classifying.judge}
 AFAR_AT_ONCE = 8
 OF_IMAGES = (jobs.FETCH, jobs.COLLECT, jobs.TAKE)
 LONG = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from chipmunk import backends, classes, flows, media
+from chipmunk import backends, classes, flows, jobs, media
 from chipmunk.backends import Placed
 from chipmunk.db import Connection
 from chipmunk.errors import Forbidden, NotFound, NotInstalled
@@ -27,7 +27,10 @@ async def put_flow(call: Call) -> Response:
     if placing:
         need_free(call.parts.settings)
     async with call.changing() as connection:
+        before = await flows.policy(connection, call.app, name)
         flow, new = await flows.put(connection, call.app, name, **fields)
+        if before not in (None, flow.unsafe):
+            await jobs.enqueue(connection, jobs.JUDGE, app=call.app, payload={"flow": flow.key})
         given = body.model_dump(exclude_unset=True)
         changes = given | ({"description": "given"} if "description" in given else {})
         await call.note(connection, "flow.made" if new else "flow.changed", flow=name, changes=changes)

@@ -216,3 +216,34 @@ def test_without_a_model_it_is_501_and_all_else_works(system: System) -> None:
         problem(app.http.post("/images/jobs/start", json=body), 501, "not_installed")
         problem(app.http.put(f"/v1/flows/{fresh('flow')}", json={"unsafe": "hold"}), 501, "not_installed")
         assert app.http.put(f"/v1/flows/{fresh('flow')}", json={"unsafe": "allow"}).status_code == 201
+
+
+def test_a_flow_that_says_something_else_says_it_of_what_is_in_it_too(app: App) -> None:
+    owner, member, flow = app.user(), app.user(), flow_of(app, "allow")
+    assert app.http.put(f"/v1/flows/{flow}/members/{member}", json={"role": "viewer"}).status_code == 201
+    theirs, media = app.viewer(member), [app.stored(owner, picture(c), flow=flow) for c in (RED, RED, BLUE, RED)]
+    known, unknown, safe, approved = (m["id"] for m in media)
+    assert asked(app.http, known).status_code == 200
+    assert app.http.post(f"/v1/media/{approved}/approve").status_code == 200
+    assert sorted(found(theirs, flow=flow)) == sorted([known, unknown, safe, approved])
+
+    def says(unsafe: str) -> None:
+        assert app.http.put(f"/v1/flows/{flow}", json={"unsafe": unsafe}).json()["unsafe"] == unsafe
+
+    def reviews() -> list[str | None]:
+        return [app.http.get(f"/v1/media/{m['id']}").json()["review"] for m in media]
+
+    says("hold")
+    wanted = ["held", "held", None, "approved"]
+    until(lambda: app.http.get(f"/v1/media/{safe}").json()["unsafe"] is not None, 20, "a look at the blue one")
+    until(lambda: app.http.get(f"/v1/media/{unknown}").json()["unsafe"] is not None, 20, "a look at the red one")
+    until(lambda: reviews() == wanted, 20, "what a flow that holds says")
+    assert sorted(found(theirs, flow=flow)) == sorted([safe, approved])
+    says("flag")
+    until(lambda: reviews() == ["flagged", "flagged", None, "approved"], 20, "what a flow that flags says")
+    until(lambda: theirs.get(f"{media[0]['url']}4/").status_code == 200, 2, "a view of what is flagged")
+    says("hold")
+    until(lambda: reviews() == wanted, 20, "what a flow that holds says")
+    says("allow")
+    until(lambda: reviews() == [None, None, None, "approved"], 20, "what a flow that allows says")
+    assert theirs.get(f"{media[1]['url']}4/").status_code == 200

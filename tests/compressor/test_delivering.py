@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from chipmunk import deliveries, jobs, leftovers, telling, webhooks
+from chipmunk import classes, deliveries, jobs, leftovers, telling, webhooks
 from chipmunk.deliveries import Delivery
 from chipmunk.errors import Conflict
 from chipmunk.telling import AFTER
@@ -485,3 +485,23 @@ async def test_what_was_written_for_a_webhook_while_it_was_deleted_is_swept_and_
         await connection.execute("update webhook_deliveries set tried_at = now() - interval '31 days' where number = 1")
         await deliveries.forget_old(connection)
     assert [row["state"] for row in await left(house)] == ["pending"]
+
+
+async def test_what_comes_of_a_look_is_told_once_with_its_review_and_score(house: House, there: Listener) -> None:
+    await hook(house, there.url, events=["media.reviewed"])
+    await house.flow("wall")
+    await house.run("update flows set unsafe = 'hold' where name = 'wall'")
+    kept, shown, free = [
+        (await house.stored(photo(8, 8, n), flow=flow))["id"] for n, flow in enumerate(("wall", "wall", "general"))
+    ]
+    for media, score in ((kept, 0.9), (shown, 0.1), (free, 0.9)):
+        async with house.database.transaction() as connection:
+            assert await classes.keep(connection, UUID(hex=media), [("beach", 0.5)], score, 0.8)
+    async with house.database.transaction() as connection:
+        await classes.approve(connection, house.app_id, UUID(hex=kept))
+    async with deliverer(house):
+        await soon(lambda: len(there.taken) == 3)
+    told = [(t.message["data"]["id"], t.message["data"]["review"], t.message["data"]["unsafe"]) for t in there.taken]
+    assert sorted(told, key=str) == sorted([(kept, "held", 0.9), (kept, "approved", 0.9), (shown, None, 0.1)], key=str)
+    assert [t.message["data"]["review"] for t in there.taken if t.message["data"]["id"] == kept] == ["held", "approved"]
+    assert await left(house) == []
