@@ -27,7 +27,8 @@ MOST_VARIANTS, FORMATS = (
 )  # of a media, each with a number from 1 on; what they may be had in
 SHIFT = 65_536  # sines and cosines are counted in parts of this, so that no machine's rounding shows
 NUMBER = re.compile(r"0|-?[1-9][0-9]{0,9}")
-TEXT = re.compile("[ -~©«°±´·»‘’“”…‹›™]+")  # what the font has that comes with Pillow
+# What the font has: ASCII, Latin as European languages and Vietnamese write it, Greek, Cyrillic, and some signs.
+TEXT = re.compile("[ -~¡-¬®-žȘ-țẞẠ-ỹΆΈ-ΊΌΎ-ΡΣ-ώЀ-џҐґ–—‘-‚“-„†‡•…‰‹›€№℗™←↑→↓]+")
 
 Value = int | str
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from importlib.resources import as_file, files
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
@@ -23,6 +24,7 @@ ACROSS = ((-872, -2929, 3801), (586, 573, -1159), (-3224, 2929, 295))
 ONE = ((PARTS, 0, 0), (0, PARTS, 0), (0, 0, PARTS))
 STRIP = 256  # rows that get their noise at once
 MARGIN = 2  # of a watermark and a stamp, in hundredths of the shorter side
+FONT = "SourceSansPro-Semibold.ttf"
 FONT_TRIED = 200  # pixels, to learn how wide a text is
 
 Matrix = Sequence[Sequence[int]]
@@ -165,10 +167,10 @@ def _marked(image: Image.Image, edit: Edit) -> Image.Image:
     """White letters with a dark edge, `size` hundredths of the height, smaller where the text is too wide."""
     place, text, opacity = str(edit.values[0]), str(edit.values[3]), edit.number(2)
     room = max(1, image.width - 2 * _margin(image))
-    tried = ImageFont.load_default(FONT_TRIED).getbbox(text)
+    tried = _font(FONT_TRIED).getbbox(text)
     fits = FONT_TRIED * room // max(1, int(tried[2]) + FONT_TRIED // 8)
     size = max(1, min(image.height * edit.number(1) // 100, fits))
-    font, edge = ImageFont.load_default(size), max(1, size // 20)
+    font, edge = _font(size), max(1, size // 20)
     left, top, right, bottom = map(int, font.getbbox(text, stroke_width=edge))
     across, down = _placed(image, place, (right - left, bottom - top))
     at = (across - left, down - top)
@@ -178,6 +180,12 @@ def _marked(image: Image.Image, edit: Edit) -> Image.Image:
         painted = Image.new(image.mode, image.size, (*colour, 255) if image.mode == "RGBA" else colour)
         image = _over(image, painted, mask.point([_hundredth(v * opacity) for v in range(256)]))
     return image
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Letter by letter, since what lays out text otherwise is not on every machine."""
+    with as_file(files("font_source_sans_pro") / "files" / FONT) as path:
+        return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _margin(image: Image.Image) -> int:
