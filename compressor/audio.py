@@ -12,15 +12,43 @@ import mutagen
 from mutagen.flac import Picture
 
 from chipmunk.errors import CorruptImage, DecodeFailed
+from compressor.containers import opened, seconds
 from compressor.sniff import Kind, sniff
 
 FIELDS = {"title": "TIT2", "artist": "TPE1", "album": "TALB"}  # and ID3's names, by which alone a WAV's are to be had
 LONGEST_TAG = 500
 LARGEST_COVER = 20_000_000
+READING_SECONDS = 15.0  # of a container
 
 
-def read(path: Path) -> tuple[dict[str, Any], bytes | None]:
-    """Tags (title, artist, album, duration_seconds) and the cover's bytes. CorruptImage where it is no audio file."""
+def read(path: Path, mime: str) -> tuple[dict[str, Any], bytes | None]:
+    """Tags (title, artist, album, duration_seconds) and the cover's bytes. CorruptImage where it is no audio file.
+
+    Of what no reader of tags knows, WebM, fragmented MP4 and a WAV's INFO, it is what the container says.
+    """
+    try:
+        tags, cover = _tags(path)
+    except CorruptImage:
+        if mime not in ("audio/mp4", "audio/webm"):
+            raise
+        return _of_container(path, mime), None
+    if mime == "audio/wav" and len(tags) == 1:
+        with suppress(CorruptImage, DecodeFailed):
+            tags = {**_of_container(path, mime), **tags}
+    return tags, cover
+
+
+def _of_container(path: Path, mime: str) -> dict[str, Any]:
+    with opened(path, mime, READING_SECONDS) as container:
+        stream = container.streams.best("audio")
+        if stream is None:
+            raise CorruptImage()
+        said = {name.lower(): value for name, value in (*stream.metadata.items(), *container.metadata.items())}
+        tags = {field: _text(said[field]) for field in FIELDS if said.get(field)}
+        return {"duration_seconds": seconds(container, stream), **tags}
+
+
+def _tags(path: Path) -> tuple[dict[str, Any], bytes | None]:
     try:
         found = mutagen.File(path)
     except MemoryError:

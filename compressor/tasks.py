@@ -16,7 +16,7 @@ import pillow_heif
 from PIL import Image
 
 from chipmunk import edits
-from chipmunk.errors import BadEdits, CorruptImage, Problem
+from chipmunk.errors import BadEdits, Problem
 from chipmunk.renditions import PREVIEWS, REEL
 from compressor import animation, attention, audio, encode, film, handover, overlay, provenance, reel, waveform
 from compressor.begun import Begun
@@ -142,7 +142,7 @@ def _finish_other(path: Path, kind: Kind, out: Path, crop: float | None, cap: in
         _, poster = film.read(path, kind.mime, LIMITS)
         top = None if poster is None else base(poster, UPPER[-1], crop)
     if top is None:
-        music, cover = _music(path, kind)
+        music, cover = audio.read(path, _sound(kind).mime)
         if cover is not None:
             with suppress(Problem), telling_what_broke():
                 return _finish_picture(*audio.cover_file(cover), out, crop, cap, None, lay)
@@ -223,7 +223,7 @@ def _low(image: Image.Image, source: Source, crop: float | None, rung: Rung) -> 
 
 
 def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> Begun:
-    music, cover = _music(path, kind)
+    music, cover = audio.read(path, _sound(kind).mime)
     seconds = music["duration_seconds"]
     if cover is not None:
         try:
@@ -249,17 +249,6 @@ def _begin_audio(path: Path, kind: Kind, out: Path, square: bool, cap: int) -> B
         has_picture=True,
         crop=attention.CENTRE if square else None,
     )
-
-
-def _music(path: Path, kind: Kind) -> tuple[dict[str, Any], bytes | None]:
-    """Tags and cover; of WebM and of fragmented MP4, which no reader of tags knows, only how long it is."""
-    mime = _sound(kind).mime
-    try:
-        return audio.read(path)
-    except CorruptImage:
-        if mime not in ("audio/mp4", "audio/webm"):
-            raise
-    return {"duration_seconds": waveform.length(path, mime)}, None
 
 
 def _sound(kind: Kind) -> Kind:

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from chipmunk.errors import CorruptImage, DecodeFailed
-from compressor.containers import Allowance, confine, frames, opened, seconds
+from compressor.containers import Allowance, confine, frames, opened
 
 BARS = 72
 RATE = 8000  # samples a second that are looked at: it is loudness that counts
@@ -21,15 +21,6 @@ PITCH, BAR = 15, 9  # pixels from bar to bar, and of one's width
 HEIGHT, TALLEST = 540, 0.8  # of the height
 FINER = 2  # it is drawn so many times larger, for smooth ends
 PAPER, INK = (243, 244, 247), (64, 84, 128)
-
-
-def length(path: Path, mime: str) -> float | None:
-    """Its duration, as the container says, where no reader of tags knows it."""
-    with opened(path, mime, READING_SECONDS) as container:
-        stream = container.streams.best("audio")
-        if stream is None:
-            raise CorruptImage()
-        return seconds(container, stream)
 
 
 def drawn(path: Path, mime: str, duration: float, square: bool) -> Image.Image:

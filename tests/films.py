@@ -121,12 +121,16 @@ def turned(images: Iterable[Image.Image], how: Image.Transpose) -> list[Image.Im
 
 
 def sound(
-    kind: str = "mp4", codec: str = "", levels: Sequence[int] = (8000,), seconds: float = 1.0, **container: Any
-) -> bytes:
+    kind: str = "mp4", codec: str = "", levels: Sequence[int] = (8000,), seconds: float = 1.0,
+    tags: dict[str, str] | None = None, **container: Any,
+) -> bytes:  # fmt: skip
     """A file of sound alone."""
     out: Any = io.BytesIO()
     with av.open(out, "w", format=kind, options=container) as file:
-        track: Any = file.add_stream(codec or ("libopus" if kind == "webm" else "aac"), rate=48000, layout="mono")
+        file.metadata.update(tags or {})
+        layout, options = ("stereo", {"strict": "experimental"}) if codec == "vorbis" else ("mono", {})
+        track: Any = file.add_stream(codec or ("libopus" if kind == "webm" else "aac"), rate=48000, layout=layout)
+        track.codec_context.options = options
         file.mux(track.encode(tone(levels, seconds)))
         file.mux(track.encode())
     return bytes(out.getvalue())

@@ -16,6 +16,7 @@ from mutagen.flac import FLAC, Picture
 from mutagen.id3 import APIC, ID3, TALB, TIT2, TPE1
 from mutagen.mp4 import MP4, MP4Cover
 from mutagen.oggopus import OggOpus
+from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 from PIL import Image, ImageCms, ImageDraw
 
@@ -121,6 +122,7 @@ def film(kind: str, codec: str, turn: int = 0, sound: bool = False) -> bytes:
     return films.video([scene] * 10, kind, codec, -turn, sound)
 
 
+OGG = {"libopus": OggOpus, "vorbis": OggVorbis}
 TURNED = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 
 
@@ -136,7 +138,7 @@ def covered(kind: str, codec: str) -> bytes:
     if kind == "mp3":
         tagged: Any = ID3()
     else:
-        tagged = {"wav": WAVE, "flac": FLAC, "ogg": OggOpus, "ipod": MP4}[kind](file)
+        tagged = {"wav": WAVE, "flac": FLAC, "ogg": OGG.get(codec), "ipod": MP4}[kind](file)
     match kind:
         case "mp3" | "wav":
             if kind == "wav":
@@ -172,7 +174,8 @@ def heard(format: str, mime: str, make: Callable[..., bytes], kind: str, codec: 
 SOUNDS = {
     "MP3": ("audio/mpeg", "mp3", "libmp3lame"),
     "FLAC": ("audio/flac", "flac", "flac"),
-    "Ogg": ("audio/ogg", "ogg", "libopus"),
+    "Opus": ("audio/ogg", "ogg", "libopus"),
+    "Vorbis": ("audio/ogg", "ogg", "vorbis"),
     "M4A": ("audio/mp4", "ipod", "aac"),
     "WAV": ("audio/wav", "wav", "pcm_s16le"),
 }

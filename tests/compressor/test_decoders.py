@@ -24,7 +24,7 @@ from compressor.begun import Begun
 from compressor.decoders import Decoders
 from compressor.ladder import RUNGS, RungFile, animated_cap, plan, still_cap
 from compressor.sniff import sniff
-from tests import pictures
+from tests import films, pictures
 
 MIB = 1024 * 1024
 
@@ -309,6 +309,15 @@ def test_music_has_tags_and_rungs_of_its_cover(studio: Studio, tmp_path: Path) -
     assert begun.music["cover"] is True
     close(rungs[3], pictures.CORNERS)
     assert [max(r.size) for r in rungs] == [min(400, side) for side in RUNGS]
+
+
+@pytest.mark.parametrize("kind", ["wav", "webm"])
+def test_tags_of_a_container_are_read_where_there_are_no_others(studio: Studio, tmp_path: Path, kind: str) -> None:
+    said = {"title": "Nüsse", "artist": "The Cheeks", "album": "Winter"}
+    codec = {"wav": "pcm_s16le", "webm": "libopus"}[kind]
+    begun, _ = studio.climb(films.sound(kind, codec, tags=said), tmp_path)
+    assert {k: begun.music[k] for k in said} == said
+    assert begun.music["duration_seconds"] == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("make", [pictures.wav, pictures.mp3, pictures.flac])
