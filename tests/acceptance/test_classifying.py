@@ -218,6 +218,11 @@ def test_without_a_model_it_is_501_and_all_else_works(system: System) -> None:
         assert app.http.put(f"/v1/flows/{fresh('flow')}", json={"unsafe": "allow"}).status_code == 201
 
 
+def counted(client: httpx.Client, flow: str) -> int:
+    flows = client.get("/v1/images/flows/all").json()["all_flows_lst"]
+    return int(next(one["flow_imgs_count_int"] for one in flows if one["flow_name_str"] == flow))
+
+
 def test_a_flow_that_says_something_else_says_it_of_what_is_in_it_too(app: App) -> None:
     owner, member, flow = app.user(), app.user(), flow_of(app, "allow")
     assert app.http.put(f"/v1/flows/{flow}/members/{member}", json={"role": "viewer"}).status_code == 201
@@ -226,6 +231,7 @@ def test_a_flow_that_says_something_else_says_it_of_what_is_in_it_too(app: App) 
     assert asked(app.http, known).status_code == 200
     assert app.http.post(f"/v1/media/{approved}/approve").status_code == 200
     assert sorted(found(theirs, flow=flow)) == sorted([known, unknown, safe, approved])
+    assert counted(theirs, flow) == 4
 
     def says(unsafe: str) -> None:
         assert app.http.put(f"/v1/flows/{flow}", json={"unsafe": unsafe}).json()["unsafe"] == unsafe
@@ -239,6 +245,7 @@ def test_a_flow_that_says_something_else_says_it_of_what_is_in_it_too(app: App) 
     until(lambda: app.http.get(f"/v1/media/{unknown}").json()["unsafe"] is not None, 20, "a look at the red one")
     until(lambda: reviews() == wanted, 20, "what a flow that holds says")
     assert sorted(found(theirs, flow=flow)) == sorted([safe, approved])
+    assert counted(theirs, flow) == counted(app.http, flow) == 2
     says("flag")
     until(lambda: reviews() == ["flagged", "flagged", None, "approved"], 20, "what a flow that flags says")
     until(lambda: theirs.get(f"{media[0]['url']}4/").status_code == 200, 2, "a view of what is flagged")
@@ -247,3 +254,10 @@ def test_a_flow_that_says_something_else_says_it_of_what_is_in_it_too(app: App) 
     says("allow")
     until(lambda: reviews() == [None, None, None, "approved"], 20, "what a flow that allows says")
     assert theirs.get(f"{media[1]['url']}4/").status_code == 200
+    assert counted(theirs, flow) == 4
+    says("hold")
+    until(lambda: reviews() == wanted, 20, "what a flow that holds says")
+    assert app.http.delete(f"/v1/flows/{flow}/media/{known}").status_code == 204
+    assert app.http.delete(f"/v1/media/{unknown}").status_code == 204
+    assert app.http.delete(f"/v1/media/{safe}").status_code == 204
+    assert counted(theirs, flow) == 1
