@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,12 +13,13 @@ from typing import BinaryIO, cast
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin, WebPImagePlugin
 
 from chipmunk.errors import CorruptImage, DecodeFailed, Problem, TooManyPixels
-from compressor import webp
+from compressor import hdr, webp
 from compressor.inbox import FULL
 from compressor.ladder import RUNGS
 from compressor.scaling import Box, resized
 
 Source = Path | BinaryIO
+Profile = bytes | int | None  # ICC, or the transfer characteristic of HDR
 FORMATS = {
     "image/jpeg": ("JPEG", "MPO"),
     "image/png": ("PNG",),
@@ -30,6 +32,9 @@ FORMATS = {
     "image/bmp": ("BMP",),
     "image/x-icon": ("ICO",),
 }
+MARKED = frozenset({"image/png", "image/avif", "image/heic", "image/heif"})  # by what is no ICC profile
+MARK = re.compile(rb"colrnclx..(..)|cICP.(.)..", re.DOTALL)
+HEAD_BYTES = 64 * 1024
 ORIENTATION = 0x0112
 # EXIF 2.32, table 6: what makes a picture of each orientation upright
 UPRIGHT = {
@@ -74,12 +79,28 @@ def telling_what_broke() -> Iterator[None]:
 def opened(source: Source, mime: str, max_pixels: int) -> Image.Image:
     """The picture with only its header read. Raises CorruptImage, TooManyPixels."""
     Image.MAX_IMAGE_PIXELS = None
+    transfer = _transfer(source) if mime in MARKED else None
     image = Image.open(source, formats=FORMATS[mime])
+    image.info["transfer"] = transfer
     width, height = image.size
     if width * height > max_pixels:
         raise TooManyPixels(width=width, height=height, most_pixels=max_pixels)
     Image.MAX_IMAGE_PIXELS = max_pixels  # for pictures within it, as in an icon
     return image
+
+
+def _transfer(source: Source) -> int | None:
+    """The transfer characteristic that it is marked with: by a `colr` box of HEIF or AVIF (ISO/IEC 14496-12, 12.1.5), or a
+    chunk of PNG's."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    else:
+        head = source.read(HEAD_BYTES)
+        source.seek(0)
+    if found := MARK.search(head):
+        return int.from_bytes(found[1] or found[2])
+    return None
 
 
 def orientation(image: Image.Image) -> int:
@@ -105,7 +126,7 @@ def base(image: Image.Image, top: int, crop: float | None) -> Image.Image:
     turn = orientation(image)
     cut = _cut(image.size, crop, turn)
     target = _target(cut, RUNGS[top - 1])
-    profile = image.info.get("icc_profile")
+    profile = _profile(image)
     before = image.size
     image = _loaded(image, (cut[2] - cut[0]) / target[0])
     ratio = image.size[0] / before[0], image.size[1] / before[1]
@@ -117,7 +138,7 @@ def base(image: Image.Image, top: int, crop: float | None) -> Image.Image:
 
 def whole(image: Image.Image) -> Image.Image:
     """The upright sRGB picture with each of its pixels; of one that moves the first frame."""
-    turn, profile = orientation(image), image.info.get("icc_profile")
+    turn, profile = orientation(image), _profile(image)
     image.load()
     full = to_srgb(plain(image), profile)
     return full.transpose(UPRIGHT[turn]) if turn in UPRIGHT else full
@@ -182,8 +203,15 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return whole.point(lambda value: value * scale + 0.5).convert("L")
 
 
-def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def _profile(image: Image.Image) -> Profile:
+    profile, transfer = image.info.get("icc_profile"), image.info.get("transfer")
+    return transfer if not profile and transfer is not None and hdr.is_hdr(transfer) else profile
+
+
+def to_srgb(image: Image.Image, profile: Profile) -> Image.Image:
     """RGB or RGBA in sRGB, by the embedded profile; one that is broken or does not fit is ignored."""
+    if isinstance(profile, int):
+        return _with_alpha(hdr.shown(image.convert("RGB"), profile), image)
     if profile and not _is_srgb(profile):
         with suppress(ImageCms.PyCMSError, *BROKEN):
             return _by_profile(image, profile)
@@ -191,14 +219,15 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _by_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
-    colour = image.convert("RGB") if alpha else image
+    colour = image.convert("RGB") if image.mode == "RGBA" else image
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     turned = ImageCms.profileToProfile(colour, source, SRGB, outputMode="RGB")
-    if turned is None:
-        return image
-    if alpha:
-        turned.putalpha(alpha)
+    return image if turned is None else _with_alpha(turned, image)
+
+
+def _with_alpha(turned: Image.Image, image: Image.Image) -> Image.Image:
+    if image.mode == "RGBA":
+        turned.putalpha(image.getchannel("A"))
     return turned
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mutagen.id3 import APIC, ID3, TALB, TIT2, TPE1
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image, ImageChops, ImageStat, PngImagePlugin
 
 from chipmunk import config
 from chipmunk.errors import CorruptImage, DecodeFailed, TooManyPixels
@@ -289,6 +289,35 @@ def test_a_killed_process_fails_its_task_and_another_takes_its_place(tmp_path: P
         close(studio.climb(pictures.turned(1), tmp_path)[1][3], pictures.CORNERS)
     finally:
         studio.close()
+
+
+def marked(kind: str, image: Image.Image) -> bytes:
+    """A picture that says it is PQ of BT.2020."""
+    if kind == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add(b"cICP", bytes([9, 16, 0, 1]))
+        return pictures.saved(image, kind, pnginfo=chunks)
+    data = pictures.saved(image, kind, quality=95)
+    at = data.index(b"colrnclx") + 8
+    return data[:at] + struct.pack(">HH", 9, 16) + data[at + 4 :]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("kind", ["PNG", "AVIF", "HEIF"])
+def test_pictures_in_the_light_of_hdr_are_in_that_of_screens(
+    studio: Studio, tmp_path: Path, kind: str, mode: str
+) -> None:
+    """Of a card of 18 % and of the reference white of BT.2408, table 1: 38 and 58 % of PQ."""
+    image = Image.new(mode, (400, 200), (round(255 * 0.38),) * 3)
+    image.paste((round(255 * 0.58),) * 3, (200, 0, 400, 200))
+    if mode == "RGBA":
+        image.paste((0, 0, 0, 0), (0, 0, 400, 40))
+    _, rungs = studio.climb(marked(kind, image), tmp_path)
+    card, paper = (rungs[5].convert("RGB").getpixel((x, 100)) for x in (100, 300))
+    assert max(abs(c - 100) for c in card) <= 6, card
+    assert min(paper) > 210, paper
+    assert rungs[5].mode == mode
+    assert mode == "RGB" or rungs[5].getpixel((200, 10))[3] == 0
 
 
 def test_music_has_tags_and_rungs_of_its_cover(studio: Studio, tmp_path: Path) -> None:
