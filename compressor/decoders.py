@@ -27,6 +27,12 @@ from compressor.looking import Look, Sides
 from compressor.sniff import Kind
 from compressor.tasks import Stamps
 
+# What each process would load by itself, and have memory of its own for, were it not there when it is forked.
+PRELOADED = [
+    "compressor.tasks",
+    "pebble",
+    *(f"PIL.{name}ImagePlugin" for name in ("Bmp", "Gif", "Jpeg", "Ppm", "Png")),
+]
 LOOK_SECONDS = 0.5  # how often the pool looks for processes that died or take too long; answers come at once
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,7 +68,7 @@ class Decoders:
 
     def _new_pool(self) -> Any:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["compressor.tasks"])
+        context.set_forkserver_preload(PRELOADED)
         CONSTS.sleep_unit = LOOK_SECONDS
         return ProcessPool(
             max_workers=self._count, initializer=tasks.prepare, initargs=(self._limits,), context=context

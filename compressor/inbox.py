@@ -7,7 +7,6 @@ holds is left over, and no clock is needed to tell.
 from __future__ import annotations
 
 import asyncio
-import errno
 import fcntl
 import os
 import re
@@ -21,10 +20,10 @@ from uuid import uuid4
 import aiofiles
 
 from chipmunk.errors import BadRequest, DiskFull
+from compressor.limits import FULL
 
 ORIGINAL = "0"
 SPOOL_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 BATCH = 1024 * 1024
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from chipmunk.config import Settings
+if TYPE_CHECKING:
+    from chipmunk.config import Settings  # what a decoding process has no use for
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # how a disk says that it has no room
 PR_SET_PDEATHSIG = 1
 
 

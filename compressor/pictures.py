@@ -14,8 +14,8 @@ from PIL import Image, ImageCms, ImageFile, PngImagePlugin, WebPImagePlugin
 
 from chipmunk.errors import CorruptImage, DecodeFailed, Problem, TooManyPixels
 from compressor import hdr, webp
-from compressor.inbox import FULL
 from compressor.ladder import RUNGS
+from compressor.limits import FULL
 from compressor.scaling import Box, resized
 
 Source = Path | BinaryIO

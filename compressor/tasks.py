@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import hashlib
 import os
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ def prepare(limits: Limits) -> None:
     """Once in each process, before anything is decoded."""
     global LIMITS
     LIMITS = limits
+    gc.freeze()  # what was forked stays the others' memory too, while it is looked through for nothing
     pillow_heif.register_heif_opener(thumbnails=False)
     Image.preinit()
     keep_memory()
