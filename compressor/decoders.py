@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 from pebble.common.types import CONSTS
@@ -19,13 +19,18 @@ from pebble.common.types import CONSTS
 from chipmunk import metrics, renditions, traces
 from chipmunk.config import Settings
 from chipmunk.errors import DecodeFailed
-from compressor import looking, tasks
 from compressor.begun import Begun
+from compressor.elsewhere import Elsewhere
 from compressor.ladder import RungFile
 from compressor.limits import Limits
-from compressor.looking import Look, Sides
+from compressor.look import MIME, Look, Sides
 from compressor.sniff import Kind
-from compressor.tasks import Stamps
+
+if TYPE_CHECKING:
+    from compressor import looking, tasks
+    from compressor.tasks import Stamps
+else:
+    looking, tasks = Elsewhere("compressor.looking"), Elsewhere("compressor.tasks")
 
 # What each process would load by itself, and have memory of its own for, were it not there when it is forked.
 PRELOADED = [
@@ -117,12 +122,12 @@ class Decoders:
 
     async def squares(self, rung: Path, sides: Sides) -> list[Look]:
         """Squares of some frames of a rung, of these sides; raises as `begin` does."""
-        with _timed("squares", Kind("image", looking.MIME, "webp")):
+        with _timed("squares", Kind("image", MIME, "webp")):
             return await self._run(looking.looks, rung, sides)
 
     async def pixels(self, rung: Path, out: Path) -> tuple[int, int, int]:
         """Writes the pixels of some frames of a rung into the file `out`; width, height, frames. Raises as `look` does."""
-        with _timed("pixels", Kind("image", looking.MIME, "webp")):
+        with _timed("pixels", Kind("image", MIME, "webp")):
             return await self._run(looking.pixels, rung, out)
 
     async def _run(self, task: Callable[P, R], *args: P.args, **_: P.kwargs) -> R:

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from compressor import tasks
+from compressor.look import MIME, Look, Sides
 from compressor.pictures import opened, telling_what_broke
 
-MIME = "image/webp"  # of every rung
 FRAMES = 4  # that are looked at where it moves
 EDGE = 16  # of which a part at each side is left out: networks are trained on the middle 224 of 256
-Sides = tuple[int | None, int | None]
 Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """RGB bytes of the middle square of a frame, and of the whole of it squeezed into a square; None: not wanted."""
-
-    middle: bytes | None
-    whole: bytes | None
 
 
 def looks(path: Path, sides: Sides) -> list[Look]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chipmunk.media import Media
 from compressor import originals, sniff
 from compressor.inbox import disk
 from compressor.parts import Parts
 from compressor.sniff import Kind
-from compressor.tasks import Stamps
+
+if TYPE_CHECKING:
+    from compressor.tasks import Stamps
 
 
 async def bring(parts: Parts, wanted: Sequence[Media], folder: Path) -> Stamps:

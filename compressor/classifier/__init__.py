@@ -18,7 +18,7 @@ from chipmunk.config import Settings
 from chipmunk.errors import Unavailable, Unprocessable
 from chipmunk.hooks import Seen
 from compressor.classifier import installed, process
-from compressor.looking import Look, Sides
+from compressor.look import Look, Sides
 
 AT_ONCE = 8  # pictures in a batch
 LOADING_SECONDS = 60

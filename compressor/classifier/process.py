@@ -10,7 +10,7 @@ from chipmunk.classes import LEAST, MOST
 from chipmunk.hooks import Seen
 from compressor.classifier import installed
 from compressor.limits import confine
-from compressor.looking import Look
+from compressor.look import Look
 
 if TYPE_CHECKING:
     from compressor.classifier.network import Model, Network, Scores

@@ -25,7 +25,7 @@ from chipmunk.errors import SettingsError, Unavailable, Unprocessable
 from chipmunk.jobs import Job
 from compressor.classifier import Classifier, installed
 from compressor.decoders import Decoders
-from compressor.looking import Look
+from compressor.look import Look
 from tests import models
 from tests.compressor.conftest import House, working
 from tests.models import COLOURS, SIDE
