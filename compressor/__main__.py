@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from chipmunk import lean
+
+lean.load()
+
 from chipmunk import config, logs, metrics, traces
 from chipmunk.errors import SettingsError
 from chipmunk.serving import serve

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-from chipmunk import config
+from chipmunk import config, lean
 from chipmunk.errors import SettingsError
 
 PARTS = ("authorizer", "api")
@@ -14,6 +14,7 @@ PARTS = ("authorizer", "api")
 
 def run(part: str) -> None:
     settings = config.load()
+    lean.load()
     if part == "authorizer":
         from gateway.authorizer import main as authorizer
 

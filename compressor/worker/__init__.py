@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from chipmunk import lean
+
+lean.load()
+
 import asyncio
 import os
 import signal
@@ -84,12 +88,8 @@ AFAR: dict[str, Work] = {
 LOOKING: dict[str, Work] = {jobs.CLASSIFY: classifying.classify, jobs.JUDGE: classifying.judge}
 AFAR_AT_ONCE = 8
 OF_IMAGES = (jobs.FETCH, jobs.COLLECT, jobs.TAKE)
-LONG = {
-    jobs.MOVE: 2,
-    jobs.SCRUB: 1,
-    jobs.FETCH: 4,
-    jobs.MAIL: 2,
-}  # at once, of all workers: hours, or as slow as a stranger likes
+# At once, of all workers: hours, or as slow as a stranger likes.
+LONG = {jobs.MOVE: 2, jobs.SCRUB: 1, jobs.FETCH: 4, jobs.MAIL: 2}
 
 
 class Ends(buffers.JobStatusLogBuffer):
