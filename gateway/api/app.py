@@ -174,7 +174,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
                 openings=Openings(settings.secret_keys),
                 passwords=passwords,
                 health=Health(asking, redis, time.monotonic),
-                documents=documents.made(settings.base_url),
+                documents=documents.Documents(settings.base_url),
                 stores=opened,
                 hub=Hub(database),
                 stopping=asyncio.Event(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64encode
 from dataclasses import dataclass
@@ -16,22 +17,37 @@ HEADERS = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
-    """Both, made once; `policy` lets the page have its own style and nothing else."""
+class Made:
+    """`policy` lets the page have its own style and nothing else."""
 
     openapi: bytes
     page: bytes
     policy: str
 
 
-def made(base_url: str) -> Documents:
+class Documents:
+    """Both, made once, when one is asked for: 5 MB that few processes ever need."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        self._made: Made | None = None
+        self._making = asyncio.Lock()
+
+    async def __call__(self) -> Made:
+        async with self._making:
+            if self._made is None:
+                self._made = await asyncio.to_thread(made, self._base_url)
+        return self._made
+
+
+def made(base_url: str) -> Made:
     api = document(base_url)
     style = files("gateway.api").joinpath("docs.css").read_text()
     allowed = b64encode(sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    return Documents(json.dumps(api, ensure_ascii=False).encode(), page(api, style).encode(), policy)
+    return Made(json.dumps(api, ensure_ascii=False).encode(), page(api, style).encode(), policy)
 
 
 def page(api: Document, style: str) -> str:

@@ -58,10 +58,11 @@ async def _readings(call: Call) -> metrics.Readings:
 
 
 async def openapi(call: Call) -> Response:
-    return Response(call.parts.documents.openapi, media_type="application/json", headers=documents.HEADERS)
+    made = await call.parts.documents()
+    return Response(made.openapi, media_type="application/json", headers=documents.HEADERS)
 
 
 async def docs(call: Call) -> Response:
-    made = call.parts.documents
+    made = await call.parts.documents()
     headers = {**documents.HEADERS, "content-security-policy": made.policy}
     return Response(made.page, media_type="text/html", headers=headers)
