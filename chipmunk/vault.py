@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,9 +34,15 @@ class Vault:
     def __init__(self, master_keys: Sequence[str]) -> None:
         if not master_keys:
             raise ValueError("a master key is needed")
-        keys = [key.encode() for key in master_keys]
-        self.fingerprints = tuple(derived(key, b"", b"chipmunk.fingerprint", FINGERPRINT).hex() for key in keys)
-        self._keys = dict(zip(self.fingerprints, keys, strict=True))
+        self._master_keys = [key.encode() for key in master_keys]
+
+    @cached_property
+    def _keys(self) -> dict[str, bytes]:
+        return {derived(key, b"", b"chipmunk.fingerprint", FINGERPRINT).hex(): key for key in self._master_keys}
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        return tuple(self._keys)
 
     @property
     def fingerprint(self) -> str:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,3 +69,11 @@ def test_no_two_sealings_are_alike_and_none_shows_what_is_in_it() -> None:
 def test_a_vault_without_a_key_is_refused() -> None:
     with pytest.raises(ValueError, match="master key"):
         Vault([])
+
+
+def test_nothing_is_loaded_before_the_first_secret() -> None:
+    script = (
+        "import sys; from chipmunk.vault import Vault; vault = Vault(['k' * 43]); name = 'cryptography.hazmat.bindings';"
+        "assert name not in sys.modules; vault.seal(b'', ''); assert name in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
