@@ -117,6 +117,7 @@ def test_an_app_is_told_of_an_upload_and_of_its_end(app: App, there: Listener, h
     assert {name: ready[name] for name in common} == {name: media[name] for name in common}
     assert common == set(ready) == {
         "id", "owner", "kind", "status", "reason", "mime", "filename", "width", "height", "bytes", "total_bytes", "sha256",
+        "review", "unsafe",
     }  # fmt: skip
     found = app.http.get(f"/v1/webhooks/{hook['id']}").json()
     until(lambda: app.http.get(f"/v1/webhooks/{hook['id']}").json()["pending"] == 0, what="nothing pending")

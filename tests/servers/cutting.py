@@ -51,6 +51,8 @@ class Cutter:
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]
+            transport.abort()  # of whom the end came between accepting and serving
         self._loop.run_until_complete(asyncio.sleep(0.1))  # what was reset is closed at the loop's next turn
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
