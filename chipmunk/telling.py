@@ -25,6 +25,17 @@ def pause(attempts: int, jitter: float) -> timedelta | None:
     return AFTER[attempts - 1] * (1 + jitter / 10) if attempts <= len(AFTER) else None
 
 
+DUE = """
+    exists (select from webhook_deliveries d where d.webhook_id = w.id and d.state = 'pending' and d.next_at <= now())
+"""
+
+
+async def is_due(connection: Connection) -> bool | None:
+    """Whether there is anything to claim, None where no webhook is enabled: one statement, for who asks all the time."""
+    found: bool | None = await connection.fetchval(f"select bool_or({DUE}) from webhooks w where enabled")
+    return found
+
+
 async def claim(connection: Connection, most: int) -> list[Delivery]:
     """Leases up to so many that are due, of whichever webhooks; in a transaction of its own.
 
@@ -32,10 +43,8 @@ async def claim(connection: Connection, most: int) -> list[Delivery]:
     up no other's. What is locked is a webhook that another worker is taking from at this moment.
     """
     rows = await connection.fetch(
-        """
-        select w.id from webhooks w where enabled and exists (
-            select from webhook_deliveries d where d.webhook_id = w.id and d.state = 'pending' and d.next_at <= now())
-        order by random() limit $1 for no key update skip locked
+        f"""
+        select w.id from webhooks w where enabled and {DUE} order by random() limit $1 for no key update skip locked
         """,
         most,
     )

@@ -21,7 +21,7 @@ AT_ONCE = 128  # of one worker; more than all webhooks of one app can take
 ANSWER_SECONDS = 15.0
 REST_SECONDS = 1.0  # for what comes after the status
 REST_BYTES = 4096
-LOOK_SECONDS = 0.5
+LOOK_SECONDS, UNASKED_SECONDS = 0.5, 3.0  # the latter while no webhook is enabled
 HAND_BACK_SECONDS = 4.0
 GONE = 410
 HEADERS = {
@@ -51,9 +51,10 @@ class Deliverer:
         stopped = asyncio.ensure_future(stopping.wait())
         try:
             while not stopping.is_set():
-                if not await self._take():
+                pause = await self._take()
+                if pause:
                     waited_for = {stopped, *self._under_way}
-                    await asyncio.wait(waited_for, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(waited_for, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=HAND_BACK_SECONDS)
         finally:
@@ -61,26 +62,30 @@ class Deliverer:
                 task.cancel()
             await asyncio.gather(stopped, *self._under_way, return_exceptions=True)
 
-    async def _take(self) -> bool:
-        """Begins with what is due, as far as there is room; whether there was any."""
+    async def _take(self) -> float:
+        """Begins with what is due, as far as there is room; how long to wait before the next look."""
         room = AT_ONCE - len(self._under_way)
         if room <= 0:
-            return False
+            return LOOK_SECONDS
         try:
+            async with self._parts.database.connection() as connection:
+                due = await telling.is_due(connection)
+            if not due:
+                return UNASKED_SECONDS if due is None else LOOK_SECONDS
             async with self._parts.database.transaction() as connection:
                 leased = await telling.claim(connection, room)
                 known = await webhooks.find(connection, list({one.webhook for one in leased})) if leased else {}
         except Unavailable:
-            return False
+            return LOOK_SECONDS
         except Exception:
             log.exception("webhooks are not told for a moment")
-            return False
+            return LOOK_SECONDS
         for one in leased:
             if one.webhook in known:
                 task = asyncio.create_task(self._deliver(known[one.webhook], one))
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
-        return bool(leased)
+        return 0.0 if leased else LOOK_SECONDS
 
     async def _deliver(self, webhook: Webhook, leased: Delivery) -> None:
         try:
