@@ -21,10 +21,8 @@ MOST, LONGEST = 16, 512  # operations; characters of all of them
 MOST_STAMPS = 4  # of these operations: each has another original brought and decoded
 LARGEST_SIDE = 16_383  # what WebP holds
 LONGEST_TEXT = 64
-MOST_VARIANTS, FORMATS = (
-    64,
-    ("webp", "jpeg", "avif"),
-)  # of a media, each with a number from 1 on; what they may be had in
+MOST_VARIANTS, LAST_VARIANT = 64, 256  # of a media, each with a number from 1 on that no other ever has
+FORMATS = ("webp", "jpeg", "avif")  # that variants may be had in
 SHIFT = 65_536  # sines and cosines are counted in parts of this, so that no machine's rounding shows
 NUMBER = re.compile(r"0|-?[1-9][0-9]{0,9}")
 # What the font has: ASCII, Latin as European languages and Vietnamese write it, Greek, Cyrillic, and some signs.

@@ -10,15 +10,15 @@ from uuid import UUID
 
 from itsdangerous import Signer
 
-from chipmunk import media
+from chipmunk import media, revocations
 from chipmunk.db import Connection
-from chipmunk.edits import FORMATS, MOST_VARIANTS
+from chipmunk.edits import FORMATS, LAST_VARIANT, MOST_VARIANTS
 from chipmunk.errors import Conflict, NotFound
 from chipmunk.signing import same
 
 MOST_PIXELS = 3840 * 2160
 AUTO = "auto"  # whichever of them the client asks for
-ADDRESS = re.compile(r"([1-9][0-9]?)\.([a-z]+)\.([A-Za-z0-9._~-]{1,512})\.([A-Za-z0-9_-]{43})")
+ADDRESS = re.compile(r"([1-9][0-9]{0,2})\.([a-z]+)\.([A-Za-z0-9._~-]{1,512})\.([A-Za-z0-9_-]{43})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,16 @@ async def put(connection: Connection, identifier: UUID, edits: str, format: str)
     """The variant of these edits, as it is or as it becomes; Conflict where the media has as many as it may."""
     if await media.lock(connection, identifier) is None:
         raise NotFound("There is no such media.", media=identifier.hex)
-    rows = await connection.fetch("select number, edits, format from variants where media_id = $1", identifier)
-    known = [Variant(*row) for row in rows]
+    known = await of_media(connection, identifier)
     for variant in known:
         if (variant.edits, variant.format) == (edits, format):
             return variant
     if len(known) >= MOST_VARIANTS:
         raise Conflict(f"A media has {MOST_VARIANTS} variants at most.", media=identifier.hex, limit=MOST_VARIANTS)
-    made = Variant(len(known) + 1, edits, format)
+    last = await connection.fetchval("select coalesce(max(number), 0) from variants where media_id = $1", identifier)
+    if last >= LAST_VARIANT:
+        raise Conflict(f"A media has had {LAST_VARIANT} variants at most.", media=identifier.hex, limit=LAST_VARIANT)
+    made = Variant(last + 1, edits, format)
     await connection.execute(
         "insert into variants (media_id, number, edits, format) values ($1, $2, $3, $4)",
         identifier, made.number, edits, format,
@@ -73,8 +75,30 @@ async def put(connection: Connection, identifier: UUID, edits: str, format: str)
     return made
 
 
+async def of_media(connection: Connection, identifier: UUID) -> list[Variant]:
+    """The media's variants, oldest first."""
+    rows = await connection.fetch(
+        "select number, edits, format from variants where media_id = $1 and not deleted order by number", identifier
+    )
+    return [Variant(*row) for row in rows]
+
+
+async def delete(connection: Connection, identifier: UUID, number: int) -> None:
+    """Nobody sees it from now on, and nothing is kept of it; NotFound where there is none."""
+    done = await connection.fetchval(
+        "update variants set deleted = true where media_id = $1 and number = $2 and not deleted returning 1",
+        identifier,
+        number,
+    )
+    if done is None:
+        raise NotFound("There is no such variant.", media=identifier.hex)
+    await revocations.revoke(connection, f"variants:{identifier.hex}")
+
+
 async def find(connection: Connection, identifier: UUID, number: int) -> Variant | None:
     row = await connection.fetchrow(
-        "select number, edits, format from variants where media_id = $1 and number = $2", identifier, number
+        "select number, edits, format from variants where media_id = $1 and number = $2 and not deleted",
+        identifier,
+        number,
     )
     return None if row is None else Variant(*row)

@@ -25,7 +25,7 @@ from compressor.parts import Parts
 
 FOLDER = r"[0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f]{32})"
 ASKED = re.compile(rf"/-/variant/({FOLDER})/(.+)")
-NAMED = re.compile(rf"/-/made/({FOLDER})/v([1-9][0-9]?)\.([a-z]+)")
+NAMED = re.compile(rf"/-/made/({FOLDER})/v([1-9][0-9]{{0,2}})\.([a-z]+)")
 MOST_WAITING = 256  # or being made
 KEPT_SECONDS = 7 * 24 * 60 * 60
 STAMPED_SECONDS = 10 * 60  # where another media is in it: nobody tells nginx when that one goes
@@ -75,7 +75,8 @@ async def made(request: Request) -> Response:
     data = await _once(parts, identifier, variant, format)
     stamped = edits.stamps(edits.parse(variant.edits))
     async with parts.database.connection() as connection:
-        if not all([await reading.is_live(connection, one) for one in (identifier, *stamped)]):
+        there = await variants.find(connection, identifier, variant.number) is not None
+        if not there or not all([await reading.is_live(connection, one) for one in (identifier, *stamped)]):
             raise NotFound()  # nothing may come to be kept by nginx after it has been told to forget
     begun = datetime.fromtimestamp((identifier.int >> 80) // 1000, UTC)  # its bytes are the same whenever they are made
     headers = {

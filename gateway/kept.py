@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from chipmunk.edits import FORMATS, MOST_VARIANTS
+from chipmunk.edits import FORMATS, LAST_VARIANT
 from chipmunk.ids import folder
 from chipmunk.renditions import PREVIEWS, REEL, RUNGS
 from gateway.subscription import ASLEEP_SECONDS
@@ -23,7 +23,7 @@ from gateway.subscription import ASLEEP_SECONDS
 # What is kept of a media, by the tags that name it; only of those that have variants comes the second.
 FILES: dict[str, tuple[int | str, ...]] = {
     "media": (*RUNGS, *PREVIEWS, REEL),
-    "variants": tuple(f"v{number}.{format}" for number in range(1, MOST_VARIANTS + 1) for format in FORMATS),
+    "variants": tuple(f"v{number}.{format}" for number in range(1, LAST_VARIANT + 1) for format in FORMATS),
 }
 Named = tuple[str, UUID]
 # Seconds after a revocation: at once, and again for what was on its way to nginx just then. The API's process lets no rung

@@ -42,6 +42,7 @@ class VariantFields(Taken):
 
 
 class Variant(BaseModel):
+    number: int = Field(description="From 1 on; no other of this media ever has it.")
     url: str | None = Field(description="`/<signed id>/v/<signed edits>/`; from `v` on it goes with each link.")
     edits: str
     format: Literal["webp", "jpeg", "avif", "auto"]

@@ -121,6 +121,8 @@ MEDIA = (
     Operation("similar_media", "GET", "/v1/media/{media}/similar", "Media that look like one, nearest first", OWN, scope="view", answer=m.Similar, a_list=True, query=("distance", "limit"), problems=(e.Conflict,)),
     Operation("edit_media", "POST", "/v1/media/{media}/edits", "Have an edit of a picture stored as a new one", OWN, scope="upload", status=201, answer=m.Media, takes=((JSON, d.EditFields),), problems=EDIT, side="compressor", counts="uploads"),
     Operation("create_variant", "POST", "/v1/media/{media}/variants", "Have an edit of a picture made whenever it is looked at", OWN, scope="manage", status=201, answer=d.Variant, takes=((JSON, d.VariantFields),), problems=(e.BadEdits, e.TooManyPixels, e.Conflict)),
+    Operation("list_variants", "GET", "/v1/media/{media}/variants", "Such edits of a picture, oldest first", OWN, scope="view", answer=d.Variant, a_list=True),
+    Operation("delete_variant", "DELETE", "/v1/media/{media}/variants/{number}", "Delete such an edit of a picture", OWN, scope="manage", status=204),
     Operation("view_variant", "GET", "/{id}/v/{variant}/", "The bytes of such an edit", "whom the link is for", "user", scope="view", kind="*/*", side="nginx", problems=(e.BadEdits, e.CorruptImage, e.DecodeFailed)),
     Operation("approve_media", "POST", "/v1/media/{media}/approve", "Have a media shown that is held or flagged", APP, "app", answer=m.Media),
     Operation("view", "GET", "/{id}/{quality}/", "The bytes: the original at quality 0, WebP at 1 to 6", "whom the link is for", "user", scope="view", kind="*/*", side="nginx"),

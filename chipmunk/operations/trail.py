@@ -84,6 +84,7 @@ ACTIONS_OF: dict[str, tuple[str, ...]] = {
 # Calls that are not GET and leave nothing, and why.
 UNNOTED: dict[str, str] = {
     "create_variant": "stores an address alone",
+    "delete_variant": "takes an address alone",
     "tus_options": "changes nothing",
     "upload_options": "changes nothing",
     "upload_offset": "changes nothing",

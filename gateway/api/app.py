@@ -76,6 +76,8 @@ HANDLERS: dict[str, Handler] = {
     "search_media": searching.search_media,
     "similar_media": similar.similar_media,
     "create_variant": variants.create_variant,
+    "list_variants": variants.list_variants,
+    "delete_variant": variants.delete_variant,
     "create_link": links.create_link,
     "list_links": links.list_links,
     "delete_links": links.delete_links,

@@ -136,6 +136,37 @@ def test_it_goes_with_its_media_within_two_seconds(app: App, how: str) -> None:
         until(lambda: viewer.get(url).status_code == 200, 2, "that it is back")
 
 
+def test_one_that_is_deleted_is_refused_within_two_seconds_and_its_address_shows_nothing_ever_after(app: App) -> None:
+    owner = app.user()
+    media = app.stored(owner, photo(seed=75))["id"]
+    path, viewer = f"/v1/media/{media}/variants", app.viewer(owner)
+    first, second = (made(app, media, edits) for edits in ("resize.50.0", "resize.51.0"))
+    other = app.http.post(f"/v1/media/{media}/links", json={"audience": "anyone"}).json()["url"]
+    for url in (first, second):
+        assert shown(viewer.get(url)).size[0] in (50, 51)
+    listed = viewer.get(path).json()["items"]
+    assert [(v["number"], v["url"], v["edits"], v["width"]) for v in listed] == [
+        (1, first, "resize.50.0", 50), (2, second, "resize.51.0", 51),
+    ]  # fmt: skip
+    kept_files = [kept_of(app, media, f"v{n}.webp") for n in (1, 2)]
+    until(lambda: all(file.exists() for file in kept_files), 2, "that they are kept")
+    problem(app.viewer(app.user()).delete(f"{path}/1"), 404, "not_found")
+    assert viewer.delete(f"{path}/1").status_code == 204
+    for number in ("1", "3", "0", "01", "999", "1000", "x", "-1"):
+        problem(viewer.delete(f"{path}/{number}"), 404, "not_found")
+    until(lambda: viewer.get(first).status_code == 404, 2, "that it is refused")
+    until(lambda: not kept_files[0].exists(), 2, "that nothing is kept of it")
+    again = app.http.post(path, json={"edits": "resize.50.0"}).json()
+    third = made(app, media, "flip.h")
+    assert again["number"] == 3
+    assert shown(viewer.get(again["url"])).size == (50, 38)
+    for url in (first, other + "v/" + first.split("/v/")[1]):
+        assert viewer.get(url).status_code == 404
+    assert shown(viewer.get(second)).size == (51, 38)
+    assert shown(viewer.get(third)).size == (640, 480)
+    assert [v["number"] for v in viewer.get(path).json()["items"]] == [2, 3, 4]
+
+
 def test_there_are_so_many_and_no_more_and_they_cost_no_quota(app: App) -> None:
     user = app.user()
     media = app.stored(user, photo(seed=73))["id"]
@@ -143,6 +174,9 @@ def test_there_are_so_many_and_no_more_and_they_cost_no_quota(app: App) -> None:
     urls = [made(app, media, f"brightness.{n}") for n in range(1, 65)]
     problem(app.http.post(f"/v1/media/{media}/variants", json={"edits": "brightness.65"}), 409, "conflict")
     assert made(app, media, "brightness.3") == urls[2]
+    assert app.http.delete(f"/v1/media/{media}/variants/5").status_code == 204
+    assert "/v/65.webp." in made(app, media, "brightness.65")
+    problem(app.http.post(f"/v1/media/{media}/variants", json={"edits": "brightness.66"}), 409, "conflict")
     assert app.http.get(urls[63]).status_code == 200
     assert app.standing(user) == before
 

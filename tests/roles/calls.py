@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from tests.client import fresh
 from tests.roles.stage import PICTURE, TUS, Call, Stage
 
 Made = Callable[[Stage], Call]
+SEEDS = count()
 AWAY = {"url": "https://hooks.invalid/"}
 
 
@@ -79,6 +81,11 @@ def _edited_body(stage: Stage) -> dict[str, Any]:
 
 def _variant(stage: Stage) -> str:
     return str(stage.answer("POST", f"/v1/media/{stage.media['id']}/variants", json={"edits": "flip.h"})["url"])
+
+
+def _some_variant(stage: Stage) -> str:
+    made = stage.answer("POST", f"/v1/media/{stage.media['id']}/variants", json={"edits": f"noise.1.{next(SEEDS)}"})
+    return f"/v1/media/{stage.media['id']}/variants/{made['number']}"
 
 
 def _raw(stage: Stage) -> Call:
@@ -157,6 +164,8 @@ CALLS: dict[str, Made] = {
     "delete_media": of("DELETE", some_media()),
     "edit_media": of("POST", media("/edits"), lambda s: {"edits": "flip.h", "flow": s.flow}),
     "create_variant": of("POST", media("/variants"), lambda s: {"edits": "flip.h"}),
+    "list_variants": of("GET", media("/variants")),
+    "delete_variant": of("DELETE", _some_variant),
     "view_variant": of("GET", _variant),
     "trash_media": of("POST", some_media("/trash")),
     "restore_media": of("POST", _trashed),
