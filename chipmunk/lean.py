@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 
 # structlog colours tracebacks for terminals, redis measures itself: 8 MB in each process, with all that those load.
@@ -12,9 +12,9 @@ WITHOUT = {"structlog": ("rich",), "redis.asyncio": ("opentelemetry",)}
 
 
 def load() -> None:
-    """To be called before anything else imports these."""
+    """To be called before anything else imports these. What cannot do without is loaded with all of it, later."""
     for library, others in WITHOUT.items():
-        with absent(*others):
+        with suppress(ImportError), absent(*others):
             import_module(library)
 
 

@@ -142,7 +142,7 @@ def _image(frame: Any, mode: str) -> Image.Image:
 
 
 def _upright(frame: Any, stream: Any, limits: Limits) -> Image.Image:
-    """In RGB, with square pixels."""
+    """In RGB, with square pixels, in the light that it was filmed in."""
     space, transfer = frame.colorspace, int(frame.color_trc)
     if space == UNSPECIFIED:
         space = BT709 if frame.height >= HD_LINES else BT601
@@ -157,11 +157,10 @@ def _upright(frame: Any, stream: Any, limits: Limits) -> Image.Image:
     rgb = frame.reformat(
         width=width, height=height, format="rgb24", src_colorspace=space, interpolation="BICUBIC", threads=1
     )
-    image = _image(rgb, "RGB")
-    if hdr.is_hdr(transfer):
-        image = hdr.shown(image, transfer)
-    turn = _turn(frame)[0]
-    return image if turn is None else image.transpose(turn)
+    image, turn = _image(rgb, "RGB"), _turn(frame)[0]
+    image = image if turn is None else image.transpose(turn)
+    hdr.mark(image, transfer)
+    return image
 
 
 def _turn(frame: Any) -> tuple[Image.Transpose | None, int]:

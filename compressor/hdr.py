@@ -23,8 +23,20 @@ TO_709 = ((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1
 Colour = tuple[float, float, float]
 
 
-def is_hdr(transfer: int) -> bool:
+def is_hdr(transfer: int | None) -> bool:
     return transfer in (PQ, HLG)
+
+
+def mark(image: Image.Image, transfer: int | None) -> None:
+    """Notes the transfer characteristic of a picture that is yet to be brought to that of screens. What a format keeps in
+    `info` is lost where a picture that moves begins anew."""
+    image.transfer = transfer  # type: ignore[attr-defined]
+
+
+def marked(image: Image.Image) -> int | None:
+    """What was noted, where it is HDR's."""
+    transfer: int | None = getattr(image, "transfer", None)
+    return transfer if is_hdr(transfer) else None
 
 
 def shown(image: Image.Image, transfer: int) -> Image.Image:

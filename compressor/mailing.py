@@ -105,18 +105,8 @@ async def _permitted(parts: Parts, connection: Connection, wanted: Mail, job: Jo
     """Asks the plug-ins that have a say in what is shared."""
     found = None if job.media_id is None else await media.find(connection, job.media_id)
     if found is not None:
-        await parts.plugged.before_share(
-            Sharing(
-                found.id.hex,
-                found.kind,
-                found.mime,
-                tuple(found.flows),
-                "anyone",
-                wanted.address,
-                wanted.subject,
-                wanted.body,
-            )
-        )
+        about = found.id.hex, found.kind, found.mime, tuple(found.flows)
+        await parts.plugged.before_share(Sharing(*about, "anyone", wanted.address, wanted.subject, wanted.body))
 
 
 def _refused(share: Share, answer: errors.SMTPResponseException) -> NoReturn:

@@ -32,8 +32,11 @@ FORMATS = {
     "image/bmp": ("BMP",),
     "image/x-icon": ("ICO",),
 }
-MARKED = frozenset({"image/png", "image/avif", "image/heic", "image/heif"})  # by what is no ICC profile
-MARK = re.compile(rb"colrnclx..(..)|cICP.(.)..", re.DOTALL)
+# What says the transfer characteristic, beside an ICC profile: a chunk of PNG's, a `colr` box (ISO/IEC 14496-12, 12.1.5)
+MARKS = {
+    "image/png": re.compile(rb"\0\0\0\x04cICP.(.)", re.DOTALL),
+    "image/avif": re.compile(rb"colrnclx..\0(.)", re.DOTALL),
+}
 HEAD_BYTES = 64 * 1024
 ORIENTATION = 0x0112
 # EXIF 2.32, table 6: what makes a picture of each orientation upright
@@ -79,9 +82,10 @@ def telling_what_broke() -> Iterator[None]:
 def opened(source: Source, mime: str, max_pixels: int) -> Image.Image:
     """The picture with only its header read. Raises CorruptImage, TooManyPixels."""
     Image.MAX_IMAGE_PIXELS = None
-    transfer = _transfer(source) if mime in MARKED else None
+    said = MARKS[mime].search(_head(source)) if mime in MARKS else None
     image = Image.open(source, formats=FORMATS[mime])
-    image.info["transfer"] = transfer
+    nclx = image.info.get("nclx_profile") or {}  # of HEIF
+    hdr.mark(image, said[1][0] if said else nclx.get("transfer_characteristics"))
     width, height = image.size
     if width * height > max_pixels:
         raise TooManyPixels(width=width, height=height, most_pixels=max_pixels)
@@ -89,18 +93,13 @@ def opened(source: Source, mime: str, max_pixels: int) -> Image.Image:
     return image
 
 
-def _transfer(source: Source) -> int | None:
-    """The transfer characteristic that it is marked with: by a `colr` box of HEIF or AVIF (ISO/IEC 14496-12, 12.1.5), or a
-    chunk of PNG's."""
+def _head(source: Source) -> bytes:
     if isinstance(source, Path):
         with source.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    else:
-        head = source.read(HEAD_BYTES)
-        source.seek(0)
-    if found := MARK.search(head):
-        return int.from_bytes(found[1] or found[2])
-    return None
+            return file.read(HEAD_BYTES)
+    head = source.read(HEAD_BYTES)
+    source.seek(0)
+    return head
 
 
 def orientation(image: Image.Image) -> int:
@@ -204,8 +203,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _profile(image: Image.Image) -> Profile:
-    profile, transfer = image.info.get("icc_profile"), image.info.get("transfer")
-    return transfer if not profile and transfer is not None and hdr.is_hdr(transfer) else profile
+    return image.info.get("icc_profile") or hdr.marked(image)
 
 
 def to_srgb(image: Image.Image, profile: Profile) -> Image.Image:

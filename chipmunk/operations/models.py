@@ -214,20 +214,9 @@ class Form(Taken):
 class Job(BaseModel):
     id: Id
     kind: Literal[
-        "ladder",
-        "purge_media",
-        "purge_user",
-        "copy",
-        "move",
-        "scrub",
-        "fetch",
-        "collect",
-        "images",
-        "mail",
-        "after_ingest",
-        "classify",
-        "judge",
-    ]
+        "ladder", "purge_media", "purge_user", "copy", "move", "scrub", "fetch", "collect", "images", "mail", "after_ingest",
+        "classify", "judge",
+    ]  # fmt: skip
     state: Literal["queued", "running", "completed", "failed", "failed_partial", "cancelled"]
     attempts: int
     reason: str | None

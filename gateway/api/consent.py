@@ -9,9 +9,8 @@ from typing import Any
 
 import structlog
 
-from chipmunk import hooks
+from chipmunk import hooks, traces
 from chipmunk.config import Settings
-from chipmunk.errors import Unavailable
 from chipmunk.hooks import PluginUnavailable, RefusedByPlugin, Sharing
 from chipmunk.media import Media
 
@@ -37,12 +36,13 @@ async def _asked(settings: Settings, sharing: dict[str, Any]) -> tuple[int, dict
     unix = address.startswith("unix:")
     connector = aiohttp.UnixConnector(address.removeprefix("unix:")) if unix else aiohttp.TCPConnector()
     url = f"http://{'compressor' if unix else address}{hooks.SHARING_PATH}"
+    headers = {"x-request-id": traces.request_id() or ""}
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-            session.post(url, json=sharing) as answer,
+            session.post(url, json=sharing, headers=headers) as answer,
         ):
             return answer.status, {} if answer.status == 204 else dict(await answer.json(content_type=None))
     except (TimeoutError, aiohttp.ClientError, ValueError) as e:
         log.warning("no compressor asks the plug-ins", error=type(e).__name__)
-        raise Unavailable("Nobody answers who has to agree.") from None
+        raise PluginUnavailable() from None

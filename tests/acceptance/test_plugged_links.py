@@ -54,7 +54,7 @@ def test_where_nobody_can_ask_it_no_link_is_made_for_now(app: App) -> None:
     finally:
         os.kill(pid, signal.SIGCONT)
     system.kill("compressor")
-    problem(app.http.post(path, json={"audience": "anyone"}), 503, "unavailable")
+    problem(app.http.post(path, json={"audience": "anyone"}), 503, "plugin_unavailable")
     until(system.healthy, 30, "health")
     until(lambda: app.http.post(path, json={"audience": "anyone"}).status_code == 422, 20, "an answer")
     assert [link["audience"] for link in app.http.get(path).json()["items"]] == ["owner"]

@@ -320,6 +320,24 @@ def test_pictures_in_the_light_of_hdr_are_in_that_of_screens(
     assert mode == "RGB" or rungs[5].getpixel((200, 10))[3] == 0
 
 
+def test_an_animation_in_the_light_of_hdr_is_mapped_however_often_it_is_gone_through(
+    studio: Studio, tmp_path: Path
+) -> None:
+    """Its preview frames are made in a pass of their own."""
+    paper = Image.new("RGB", (200, 100), (round(255 * 0.58),) * 3)
+    moves = [paper.copy() for _ in range(12)]
+    for n, frame in enumerate(moves):
+        frame.paste((0, 0, 0), (8 * n, 0, 8 * n + 8, 20))
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"cICP", bytes([9, 16, 0, 1]))
+    data = pictures.saved(moves[0], "PNG", save_all=True, append_images=moves[1:], duration=80, pnginfo=chunks)
+    studio.climb(data, tmp_path)
+    for file in ("4.webp", "11.webp", "15.webp", "20.webp"):
+        with Image.open(tmp_path / file) as shown:
+            white = shown.convert("RGB").getpixel((150, 80))
+        assert min(white) > 210, (file, white)
+
+
 def test_music_has_tags_and_rungs_of_its_cover(studio: Studio, tmp_path: Path) -> None:
     tags = ID3()
     for frame in (TIT2(text="Nuts"), TPE1(text="The Cheeks"), TALB(text="Winter")):
