@@ -18,6 +18,10 @@ POLICY = """
     (select case when bool_or(f.unsafe = 'hold') then 'hold' when bool_or(f.unsafe = 'flag') then 'flag' else 'allow' end
      from flow_media z join flows f on f.id = z.flow_id where z.media_id = m.id)
 """
+VERDICT = f"""
+    (select case when p.policy = 'hold' and (m.unsafe is null or m.unsafe >= $2) then 'held'
+                 when p.policy in ('flag', 'hold') and m.unsafe >= $2 then 'flagged' end from {POLICY} p (policy))
+"""
 
 
 async def keep(
@@ -42,16 +46,14 @@ async def keep(
 
 
 async def judge(connection: Connection, identifier: UUID, threshold: float) -> None:
-    """Has the media's flows say again what follows from its score; without one, one that they hold is held."""
+    """Has the media's flows say again what follows from its score; without one, one that they hold is held.
+
+    By the score that it has when nobody else is at the row: so it is read of the row that is written, and nowhere else.
+    """
     changed = await connection.fetchval(
         f"""
-        update media set review = n.review from (
-            select m.id, case
-                when p.policy = 'hold' and (m.unsafe is null or m.unsafe >= $2) then 'held'
-                when p.policy in ('flag', 'hold') and m.unsafe >= $2 then 'flagged' end as review
-            from media m cross join lateral {POLICY} p (policy) where m.id = $1) n
-        where media.id = n.id and media.review is distinct from 'approved' and media.review is distinct from n.review
-        returning 1
+        update media m set review = {VERDICT}
+        where m.id = $1 and m.review is distinct from 'approved' and m.review is distinct from {VERDICT} returning 1
         """,
         identifier, threshold,
     )  # fmt: skip

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from PIL import Image, ImageDraw
 
-from chipmunk import jobs, search, tagging, words
+from chipmunk import classes, jobs, search, tagging, words
 from chipmunk.config import Settings
 from chipmunk.errors import SettingsError, Unavailable, Unprocessable
 from chipmunk.jobs import Job
@@ -104,6 +104,26 @@ async def test_classes_are_seen_kept_and_found_and_no_persons_tag_is_touched(hou
     assert await found(house, tags=("green things",)) == [media[-1]]
     shown = (await house.stored(picture(RED)))["classes"]
     assert shown is None
+
+
+async def test_a_flow_judges_by_the_score_that_comes_while_it_waits_for_the_row(house: House) -> None:
+    await house.flow("wall")
+    media = UUID(hex=(await house.stored(picture(BLUE), flow="wall"))["id"])
+    await house.run("update flows set unsafe = 'hold' where name = 'wall'")
+
+    async def judge() -> None:
+        async with house.database.transaction() as connection:
+            await classes.judge(connection, media, 0.8)
+
+    async with house.database.transaction() as connection:
+        assert await classes.keep(connection, media, [], 0.1, 0.8)
+        waiting = asyncio.create_task(judge())
+        async with asyncio.timeout(10):
+            while not await house.one("select 1 from pg_locks where not granted"):
+                await asyncio.sleep(0.02)
+    await waiting
+    row = await house.one("select review, unsafe from media where id = $1", media)
+    assert (row["review"], round(row["unsafe"], 3)) == (None, 0.1)
 
 
 async def test_a_job_of_many_looks_at_each_and_ends_partly_failed_where_one_is_gone(house: House) -> None:
